@@ -1,0 +1,256 @@
+"""One way to run a model: an ONNX file with a JSON card beside it, opened on CPU or GPU.
+
+A detector asks for `load_model("visual-lite")` and calls `model.run(...)`; which engine answers is
+decided here and nowhere else. OpenVINO serves CPUs, ONNX Runtime serves CUDA GPUs. Tests hand a
+detector any object that has `run`, so they need no weights.
+
+Precision is pinned to float32 on every device: engines would otherwise choose bfloat16 on newer
+processors, and a second examiner on an older one would get other numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from threading import Lock
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aura.errors import MissingExtra, UsageError, WeightsError
+
+Array = NDArray[Any]
+
+CARD_FORMAT = 1  # the newest card layout that this version reads
+DEVICES = ("auto", "cpu", "cuda")
+
+
+class Session(Protocol):
+    """An opened network: named arrays in, named arrays out."""
+
+    def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
+        """Run one batch."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What is known about a weight file; the JSON beside it, checked.
+
+    `sha256` is that of the ONNX file. `metrics`, `training`, `limits` are shown to users as they
+    stand and are never read by code; `inputs` documents shapes, dtypes, units and ranges.
+    """
+
+    name: str
+    version: str
+    file: str
+    sha256: str
+    architecture: str
+    licence: str
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
+    parameters: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    limits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Model:
+    """A card with its open session."""
+
+    card: ModelCard
+    session: Session
+
+    def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
+        """Run one batch through the session."""
+        return self.session.run(inputs)
+
+
+def weights_dir() -> Path:
+    """Folder of the weights that ship inside the package."""
+    return Path(str(resources.files("aura"))) / "weights"
+
+
+def read_card(path: Path) -> ModelCard:
+    """Read and check one card.
+
+    Raises:
+        WeightsError: missing, malformed, or of a format newer than `CARD_FORMAT`.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise WeightsError(
+            f"no model card at {path}; reinstall aura-veracity or run `aura models list`"
+        ) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise WeightsError(f"the model card {path} is not valid JSON ({error})") from None
+    if not isinstance(raw, dict):
+        raise WeightsError(f"the model card {path} is not a JSON object")
+    version = raw.pop("format", None)
+    if not isinstance(version, int) or version > CARD_FORMAT:
+        raise WeightsError(
+            f"the model card {path} has format {version!r}, this version reads up to "
+            f"{CARD_FORMAT}: upgrade aura-veracity"
+        )
+    try:
+        card = ModelCard(**{**raw, "limits": tuple(raw.get("limits", ()))})
+    except TypeError as error:
+        raise WeightsError(f"the model card {path} does not fit: {error}") from None
+    if Path(card.file).name != card.file:
+        raise WeightsError(f"the model card {path} points outside its folder: {card.file!r}")
+    return card
+
+
+def list_cards(folder: Path | None = None) -> list[ModelCard]:
+    """All cards in the weights folder, by name."""
+    return [read_card(path) for path in sorted((folder or weights_dir()).glob("*.json"))]
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file as lower-case hex, read in blocks."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def verify_card(card: ModelCard, folder: Path | None = None) -> str | None:
+    """What is wrong with a card's weight file, or None when its SHA-256 matches."""
+    path = (folder or weights_dir()) / card.file
+    if not path.is_file():
+        return f"{path} is missing"
+    if sha256_file(path) != card.sha256:
+        return f"{path} is not the file that its card describes (SHA-256 differs)"
+    return None
+
+
+def cpu_threads() -> int:
+    """Processors this process may use (affinity respected)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0)) or 1
+    return os.cpu_count() or 1
+
+
+class OpenVinoSession:
+    """A network compiled by OpenVINO for the CPU, in float32."""
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        core = _openvino_core()
+        self._compiled = core.compile_model(
+            core.read_model(str(path)),
+            "CPU",
+            {
+                "INFERENCE_PRECISION_HINT": "f32",
+                "INFERENCE_NUM_THREADS": threads or cpu_threads(),
+                "PERFORMANCE_HINT": "LATENCY",
+            },
+        )
+        self._request = self._compiled.create_infer_request()
+        self._outputs = [output.get_any_name() for output in self._compiled.outputs]
+        self._lock = Lock()
+
+    def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
+        """Run one batch; results are copies."""
+        with self._lock:  # an infer request serves one caller at a time
+            self._request.infer(inputs, share_inputs=True)
+            return {
+                name: np.array(self._request.get_output_tensor(i).data)
+                for i, name in enumerate(self._outputs)
+            }
+
+
+class OnnxRuntimeSession:
+    """A network opened by ONNX Runtime on a CUDA GPU."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            import onnxruntime  # noqa: PLC0415 - optional extra
+        except ImportError:
+            raise MissingExtra("--device cuda", "gpu") from None
+        if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+            raise UsageError(
+                "--device cuda: ONNX Runtime sees no CUDA device here; "
+                "install 'aura-veracity[gpu]' with a matching driver or use --device cpu"
+            )
+        self._session = onnxruntime.InferenceSession(
+            str(path), providers=["CUDAExecutionProvider", "CPUExecutionProvider"]
+        )
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
+        """Run one batch."""
+        return dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
+
+
+@lru_cache(maxsize=1)
+def _openvino_core() -> Any:
+    import openvino  # noqa: PLC0415 - half of the start-up time; `aura --help` must not pay it
+
+    return openvino.Core()
+
+
+@lru_cache(maxsize=1)
+def cuda_available() -> bool:
+    """Whether ONNX Runtime is installed and sees a CUDA device."""
+    try:
+        import onnxruntime  # noqa: PLC0415 - optional extra
+    except ImportError:
+        return False
+    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+
+
+def resolve_device(device: str) -> str:
+    """Turn `auto` into `cuda` or `cpu`.
+
+    Raises:
+        UsageError: the name is none of `DEVICES`.
+    """
+    if device not in DEVICES:
+        raise UsageError(f"--device {device}: choose one of {', '.join(DEVICES)}")
+    if device == "auto":
+        return "cuda" if cuda_available() else "cpu"
+    return device
+
+
+def open_session(path: Path, device: str = "auto") -> Session:
+    """Open an ONNX file on a device.
+
+    Raises:
+        WeightsError: the file is missing or is no network that the engine can read.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path} is missing; reinstall aura-veracity")
+    try:
+        if resolve_device(device) == "cuda":
+            return OnnxRuntimeSession(path)
+        return OpenVinoSession(path)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise WeightsError(f"{path} can't be opened as a network ({reason})") from None
+
+
+_models: dict[tuple[str, str], Model] = {}
+_models_lock = Lock()
+
+
+def load_model(name: str, device: str = "auto") -> Model:
+    """Open a shipped model once per process and device, after checking its SHA-256.
+
+    Raises:
+        WeightsError: no such model, or its file is not the one that the card describes.
+    """
+    key = (name, resolve_device(device))
+    with _models_lock:  # two threads may ask for the same model at once
+        if key not in _models:
+            card = read_card(weights_dir() / f"{name}.json")
+            problem = verify_card(card)
+            if problem:
+                raise WeightsError(f"{problem}; reinstall aura-veracity")
+            _models[key] = Model(card, open_session(weights_dir() / card.file, key[1]))
+        return _models[key]
