@@ -17,6 +17,9 @@ Floats = NDArray[np.float64]
 
 # logit(1e-9) = -20.7: beyond that a probability says 0 or 1, and a stored "1.0" has to be undone.
 PROBABILITY_FLOOR = 1e-9
+# sigmoid(6) = 0.9975: no detector here was tested on enough clips to claim more, and without the
+# limit a single overconfident one would outvote all others.
+LOGIT_LIMIT = 6.0
 NEWTON_STEPS = 100
 NEWTON_TOLERANCE = 1e-10
 MIN_SLOPE = 1e-6  # 1 / temperature; at or below, the score says nothing or runs backwards
@@ -42,6 +45,15 @@ def logit(probabilities: ArrayLike) -> Floats:
     """
     p = np.clip(np.asarray(probabilities, np.float64), PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
     return np.asarray(np.log(p) - np.log1p(-p))
+
+
+def limited_logit(probability: float) -> float:
+    """A score as a vote: its logit, kept within `LOGIT_LIMIT` of zero.
+
+    >>> limited_logit(1.0)
+    6.0
+    """
+    return float(np.clip(logit(probability), -LOGIT_LIMIT, LOGIT_LIMIT))
 
 
 @dataclass(frozen=True)

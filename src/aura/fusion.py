@@ -1,0 +1,314 @@
+"""From evidence to a verdict: calibrate, fuse per person, reject what is unclear, give an interval.
+
+Per person, the calibrated logits of the detectors that ran are averaged with the profile's weights
+(times `Evidence.weight`), renormalised over those that ran, and calibrated once more. The clip's
+verdict is that of the most suspicious person with enough evidence. A clip on which nothing could
+be judged has no score at all.
+
+How the interval comes about is told in `aura.interval`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, get_args
+
+from aura.calibration import Calibration, limited_logit, logit, sigmoid
+from aura.detectors.base import Evidence, FrameScore, Modality, not_applicable
+from aura.interval import Interval, WeightedWindows, score_interval
+from aura.windows import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from aura.profiles import DetectorConfig, Profile
+
+OverallClass = Literal["real", "fake", "uncertain"]
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One tracked person: seconds of first and last sight, and what their face offers.
+
+    `faces` counts sampled faces, `quality` is their mean face quality in [0, 1], `size` their mean
+    side in pixels of the decoded picture.
+    """
+
+    id: int
+    first_time: float
+    last_time: float
+    faces: int
+    quality: float
+    size: float
+
+
+@dataclass(frozen=True)
+class SubjectVerdict:
+    """The verdict on one person, or on the clip's sound alone when `subject` is None.
+
+    `score` is the fused P(fake); None together with `reason` when it could not be judged.
+    `confidence` = max(score, 1 - score). `modality_scores` are calibrated P(fake) per modality
+    that counted. `contribution` per modality in [-1, 1]: its share in the fused logit, positive
+    towards fake; the absolute values sum to 1. `agreement` in [0, 1]: one minus the distance
+    between the highest and the lowest of `modality_scores`; None below two modalities. It says
+    whether the kinds of evidence point the same way and is no measure of synchrony.
+    `shares` are the renormalised fusion weights by detector. `evidence` is calibrated.
+    """
+
+    subject: Subject | None
+    overall_class: OverallClass
+    reason: str | None
+    score: float | None = None
+    confidence: float | None = None
+    interval: Interval | None = None
+    modality_scores: Mapping[Modality, float] = field(default_factory=dict)
+    contribution: Mapping[Modality, float] = field(default_factory=dict)
+    agreement: float | None = None
+    shares: Mapping[str, float] = field(default_factory=dict)
+    evidence: tuple[Evidence, ...] = ()
+    frames: tuple[FrameScore, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict on the clip: that of `decisive`, with everybody's beside it."""
+
+    decisive: SubjectVerdict
+    subjects: tuple[SubjectVerdict, ...]
+    evidence: tuple[Evidence, ...]
+
+    @property
+    def overall_class(self) -> OverallClass:
+        """Real, fake or uncertain."""
+        return self.decisive.overall_class
+
+    @property
+    def score(self) -> float | None:
+        """Fused P(fake) of the decisive person, None when nothing could be judged."""
+        return self.decisive.score
+
+
+def decide(
+    evidence: Sequence[Evidence], subjects: Sequence[Subject], profile: Profile, *, seed: str
+) -> Verdict:
+    """Turn all evidence into the clip's verdict.
+
+    Args:
+        evidence: what the detectors concluded, scores not yet calibrated by the profile. Entries
+            without a subject count for everybody.
+        subjects: the tracked people.
+        profile: weights, calibrations and thresholds.
+        seed: SHA-256 of the input; the interval's resampling is seeded with it, so that the same
+            file always gets the same interval.
+
+    Raises:
+        KeyError: evidence from a detector that the profile does not name.
+    """
+    known = complete(calibrate(evidence, profile), subjects, profile)
+    verdicts = tuple(_judge(subject, known, profile, seed) for subject in subjects)
+    judged = [verdict for verdict in verdicts if verdict.score is not None]
+    if judged:
+        return Verdict(max(judged, key=lambda one: one.score or 0.0), verdicts, known)
+    clip = _judge(None, known, profile, seed)  # rests on what belongs to nobody: the sound
+    if clip.score is not None or not verdicts:
+        return Verdict(clip, verdicts, known)
+    # Nothing could be judged: speak about the person with the most to look at.
+    most_seen = max(verdicts, key=lambda one: one.subject.faces if one.subject else 0)
+    return Verdict(most_seen, verdicts, known)
+
+
+def calibrate(evidence: Sequence[Evidence], profile: Profile) -> tuple[Evidence, ...]:
+    """Apply the profile's calibration to clip, window and frame scores alike.
+
+    The one place where it is applied: detectors hand over `score = sigmoid(logit)`.
+
+    Raises:
+        KeyError: a detector that the profile does not name.
+    """
+    return tuple(
+        _calibrate_one(item, profile.detector(item.detector).calibration.build())
+        for item in evidence
+    )
+
+
+def _calibrate_one(item: Evidence, calibration: Calibration) -> Evidence:
+    if item.status != "ok" or item.score is None:
+        return item
+    raw = float(logit(item.score)) if item.logit is None else item.logit
+    windows = calibration.probability(logit([window.score for window in item.windows]))
+    frames = calibration.probability(logit([frame.score for frame in item.frames]))
+    return replace(
+        item,
+        logit=raw,
+        score=float(calibration.probability(raw)),
+        windows=tuple(
+            Window(window.start, window.end, float(score))
+            for window, score in zip(item.windows, windows, strict=True)
+        ),
+        frames=tuple(
+            FrameScore(frame.frame_id, frame.time, float(score))
+            for frame, score in zip(item.frames, frames, strict=True)
+        ),
+    )
+
+
+def complete(
+    evidence: Sequence[Evidence], subjects: Sequence[Subject], profile: Profile
+) -> tuple[Evidence, ...]:
+    """Evidence in the profile's order, with an entry for every detector that said nothing."""
+    ordered: list[Evidence] = []
+    for config in profile.detectors:
+        own = [item for item in evidence if item.detector == config.name]
+        if not own:
+            reason = config.unavailable or _silence_reason(config, subjects)
+            own = [not_applicable(config.name, config.modality, reason)]
+        ordered += sorted(own, key=lambda item: -1 if item.subject is None else item.subject)
+    return tuple(ordered)
+
+
+def _silence_reason(config: DetectorConfig, subjects: Sequence[Subject]) -> str:
+    if config.modality != "audio" and not subjects:
+        return "No face found."
+    return "It did not run."
+
+
+@dataclass(frozen=True)
+class _Vote:
+    """One detector's calibrated, limited logit for a person, with its renormalised weight."""
+
+    item: Evidence
+    logit: float
+    share: float
+
+
+def _judge(
+    subject: Subject | None, evidence: Sequence[Evidence], profile: Profile, seed: str
+) -> SubjectVerdict:
+    mine = tuple(
+        item
+        for item in evidence
+        if item.subject is None or (subject is not None and item.subject == subject.id)
+    )
+    votes = _votes(mine, profile)
+    reason = _too_little(subject, votes, profile)
+    if reason is not None:
+        return SubjectVerdict(subject, "uncertain", reason, evidence=mine)
+    final = profile.fusion.calibration.build()
+    who = str(subject.id) if subject else "clip"
+    fused = sum(vote.share * vote.logit for vote in votes)
+    score = float(final.probability(fused))
+    confidence = max(score, 1.0 - score)
+    overall_class, reason = _classify(score, profile)
+    parts = {
+        modality: [vote for vote in votes if vote.item.modality == modality]
+        for modality in MODALITIES
+    }
+    present = {modality: group for modality, group in parts.items() if group}
+    modality_scores = {
+        modality: float(
+            sigmoid(
+                sum(vote.share * vote.logit for vote in group) / sum(vote.share for vote in group)
+            )
+        )
+        for modality, group in present.items()
+    }
+    total = sum(abs(sum(v.share * v.logit for v in group)) for group in present.values())
+    contribution = {
+        modality: sum(v.share * v.logit for v in group) / total if total else 0.0
+        for modality, group in present.items()
+    }
+    spread = max(modality_scores.values()) - min(modality_scores.values())
+    return SubjectVerdict(
+        subject,
+        overall_class,
+        reason,
+        score=score,
+        confidence=confidence,
+        interval=_interval(votes, fused, mine, profile, f"{seed}/{who}"),
+        modality_scores=modality_scores,
+        contribution=contribution,
+        agreement=1.0 - spread if len(modality_scores) > 1 else None,
+        shares={vote.item.detector: vote.share for vote in votes},
+        evidence=mine,
+        frames=_fuse_frames(votes, final),
+    )
+
+
+def _votes(evidence: Sequence[Evidence], profile: Profile) -> list[_Vote]:
+    weights = {
+        id(item): profile.detector(item.detector).weight * item.weight
+        for item in evidence
+        if item.status == "ok" and item.score is not None
+    }
+    total = sum(weights.values())
+    return [
+        _Vote(item, limited_logit(item.score or 0.0), weights[id(item)] / total)
+        for item in evidence
+        if weights.get(id(item), 0.0) > 0
+    ]
+
+
+def _too_little(subject: Subject | None, votes: Sequence[_Vote], profile: Profile) -> str | None:
+    """Why no score can be given, or None."""
+    need = profile.evidence
+    if subject is None and not votes:
+        return "No face was found, and nothing else in this clip could be judged."
+    if subject is not None and subject.faces < need.min_faces:
+        seen = "picture" if subject.faces == 1 else "pictures"
+        return (
+            f"The face was seen in {subject.faces} sampled {seen}; "
+            f"{need.min_faces} are needed for a verdict."
+        )
+    if subject is not None and subject.quality < need.min_face_quality:
+        return "The face is too small, too blurred or too far turned away for a verdict."
+    if not votes:
+        return "None of the detectors could judge this face."
+    return None
+
+
+def _classify(score: float, profile: Profile) -> tuple[OverallClass, str | None]:
+    """Fake and real each need the minimal confidence; the threshold can only ask for more."""
+    sure = profile.fusion.min_confidence
+    if score >= max(profile.fusion.threshold, sure):
+        return "fake", None
+    if score <= min(profile.fusion.threshold, 1.0 - sure):
+        return "real", None
+    return "uncertain", "The score lies too close to the middle to say either."
+
+
+def _fuse_frames(votes: Sequence[_Vote], final: Calibration) -> tuple[FrameScore, ...]:
+    """Fused score per sampled picture, from those detectors that score pictures."""
+    sums: dict[int, list[float]] = {}
+    for vote in votes:
+        for frame in vote.item.frames:
+            entry = sums.setdefault(frame.frame_id, [frame.time, 0.0, 0.0])
+            entry[1] += vote.share * limited_logit(frame.score)
+            entry[2] += vote.share
+    return tuple(
+        FrameScore(frame_id, time, float(final.probability(total / share)))
+        for frame_id, (time, total, share) in sorted(sums.items())
+    )
+
+
+def _interval(
+    votes: Sequence[_Vote],
+    fused: float,
+    evidence: Sequence[Evidence],
+    profile: Profile,
+    seed: str,
+) -> Interval:
+    ran = {item.detector for item in evidence if item.status == "ok"}
+    absent = [
+        config for config in profile.detectors if config.weight > 0 and config.name not in ran
+    ]
+    return score_interval(
+        [WeightedWindows(vote.item.windows, vote.share) for vote in votes],
+        fused,
+        missing={
+            config.label: config.weight / sum(each.weight for each in profile.detectors)
+            for config in absent
+        },
+        calibration=profile.fusion.calibration.build(),
+        seed=seed,
+    )

@@ -1,0 +1,198 @@
+"""Profiles: which detectors run, how much each counts, and what has been measured.
+
+A profile is a JSON file in this folder, checked when it is read. Nothing else belongs here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from aura.calibration import Calibration
+from aura.errors import UsageError, WeightsError
+
+PROFILE_FORMAT = 1  # the newest profile layout that this version reads
+DEFAULT_PROFILE = "lite"
+# Fields that are read by people: they can change without any number in a report changing.
+DESCRIPTIVE = {"description", "limits", "error_rates"}
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CalibrationConfig(_Part):
+    """Temperature and bias, as fitted on the dev clips; the defaults change nothing."""
+
+    temperature: float = Field(default=1.0, gt=0)
+    bias: float = 0.0
+
+    def build(self) -> Calibration:
+        """The calibration that these numbers describe."""
+        return Calibration(self.temperature, self.bias)
+
+
+class DetectorConfig(_Part):
+    """One detector's place in a profile.
+
+    `label` is its name on screen, `models` the weight files it needs, `weight` its share in the
+    fusion before renormalisation. `unavailable` says why it never runs in this profile.
+    """
+
+    name: str
+    label: str
+    modality: Literal["visual", "temporal", "audio", "sync"]
+    models: tuple[str, ...] = ()
+    weight: float = Field(default=0.0, ge=0)
+    calibration: CalibrationConfig = CalibrationConfig()
+    unavailable: str | None = None
+
+    @model_validator(mode="after")
+    def _unavailable_counts_nothing(self) -> DetectorConfig:
+        if self.unavailable and self.weight > 0:
+            raise ValueError(f"detector {self.name!r} is unavailable but has a weight")
+        return self
+
+
+class FusionConfig(_Part):
+    """How detector scores become the verdict.
+
+    A score at or above `threshold` can be called fake; `min_confidence` is the certainty below
+    which nothing is called at all. `calibration` is applied to the fused logit.
+    """
+
+    calibration: CalibrationConfig = CalibrationConfig()
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+    min_confidence: float = Field(default=0.6, ge=0.5, lt=1)
+
+
+class EvidenceConfig(_Part):
+    """What a person's face must offer before a verdict on it is given."""
+
+    min_faces: int = Field(default=5, ge=1)
+    min_face_quality: Share = 0.0
+
+
+class Rate(_Part):
+    """A measured share with its 95 % interval, and how many cases it rests on."""
+
+    value: Share
+    low: Share
+    high: Share
+    cases: int = Field(ge=1)
+
+
+class ErrorRates(_Part):
+    """How often the profile was wrong on clips with known answers."""
+
+    data_set: str
+    date: str
+    command: str
+    real_called_manipulated: Rate
+    manipulated_called_real: Rate
+    uncertain: Rate
+    auc: Rate
+
+
+class Profile(_Part):
+    """A checked profile."""
+
+    format: Literal[1]
+    name: str
+    version: str
+    description: str
+    detectors: tuple[DetectorConfig, ...] = Field(min_length=1)
+    fusion: FusionConfig = FusionConfig()
+    evidence: EvidenceConfig = EvidenceConfig()
+    limits: tuple[str, ...] = ()
+    error_rates: ErrorRates | None = None
+
+    @model_validator(mode="after")
+    def _detectors_make_sense(self) -> Profile:
+        names = [detector.name for detector in self.detectors]
+        if len(set(names)) < len(names):
+            raise ValueError("a detector is named twice")
+        if not any(detector.weight > 0 for detector in self.detectors):
+            raise ValueError("no detector has a weight above 0")
+        return self
+
+    def detector(self, name: str) -> DetectorConfig:
+        """One detector's configuration.
+
+        Raises:
+            KeyError: the profile does not name it.
+        """
+        for detector in self.detectors:
+            if detector.name == name:
+                return detector
+        raise KeyError(f"profile {self.name!r} has no detector {name!r}")
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of all weight files that the detectors need, each once, in order."""
+        return tuple(dict.fromkeys(m for detector in self.detectors for m in detector.models))
+
+    @property
+    def config_sha256(self) -> str:
+        """SHA-256 over the canonical JSON of everything here that decides a number."""
+        decisive = self.model_dump(mode="json", exclude=set(DESCRIPTIVE))
+        for detector in decisive["detectors"]:
+            del detector["label"]
+        text = json.dumps(decisive, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def profiles_dir() -> Path:
+    """Folder of the profiles that ship inside the package."""
+    return Path(__file__).parent
+
+
+def profile_names() -> list[str]:
+    """Names of the profiles that can be asked for."""
+    return sorted(path.stem for path in profiles_dir().glob("*.json"))
+
+
+def read_profile(path: Path) -> Profile:
+    """Read and check one profile file.
+
+    Raises:
+        WeightsError: missing, malformed, or of a format newer than `PROFILE_FORMAT`.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise WeightsError(f"no profile at {path}; reinstall aura-veracity") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise WeightsError(f"the profile {path} is not valid JSON ({error})") from None
+    layout = raw.get("format") if isinstance(raw, dict) else None
+    if isinstance(layout, int) and layout > PROFILE_FORMAT:
+        raise WeightsError(
+            f"the profile {path} has format {layout}, this version reads up to "
+            f"{PROFILE_FORMAT}: upgrade aura-veracity"
+        )
+    try:
+        return Profile.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        raise WeightsError(f"the profile {path} does not fit at {where}: {first['msg']}") from None
+
+
+@lru_cache(maxsize=8)
+def load_profile(name: str = DEFAULT_PROFILE) -> Profile:
+    """A shipped profile by name.
+
+    Raises:
+        UsageError: no profile has this name. WeightsError: its file is broken.
+    """
+    names = profile_names()
+    if name not in names:
+        raise UsageError(f"--profile {name}: choose one of {', '.join(names)}")
+    return read_profile(profiles_dir() / f"{name}.json")
