@@ -21,28 +21,8 @@ MAX_SIDE = 1280  # pixels; a face worth judging is large enough in a 720p pictur
 BELIEVABLE_ASPECT = (0.25, 4.0)  # pixel aspect ratios outside of this are broken headers
 # Formats whose first plane is 8-bit luma, row by row.
 LUMA_FIRST = frozenset(
-    [
-        "gray",
-        "yuv410p",
-        "yuv411p",
-        "yuv420p",
-        "yuv422p",
-        "yuv440p",
-        "yuv444p",
-        "yuvj411p",
-        "yuvj420p",
-        "yuvj422p",
-        "yuvj440p",
-        "yuvj444p",
-        "yuva420p",
-        "yuva422p",
-        "yuva444p",
-        "nv12",
-        "nv16",
-        "nv21",
-        "nv24",
-        "nv42",
-    ]
+    {"gray", "nv12", "nv16", "nv21", "nv24", "nv42", "yuv410p"}
+    | {f"yuv{kind}{chroma}p" for kind in ("", "j", "a") for chroma in (411, 420, 422, 440, 444)}
 )
 TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 

@@ -70,7 +70,13 @@ class SoundPlacer:
             yield from self._end_run()
             yield from self._begin_run(time, layout, frame.sample_rate)
         assert self._resampler is not None  # noqa: S101 - set by _begin_run
-        for out in self._resampler.resample(frame):
+        try:
+            resampled = self._resampler.resample(frame)
+        except (av.FFmpegError, ValueError):  # a layout that can't be mixed, a broken frame
+            self._log.bad_packets += 1
+            self._resampler = None
+            return
+        for out in resampled:
             yield from self._push(out.to_ndarray().reshape(-1))
         self._run_samples += frame.samples
         self._timeline.expected = self._run_start + self._run_samples / self._run_rate
