@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakSet
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _fill(pipe: _Pipe[T], items: Iterable[T], size_of: Callable[[T], int]) -> No
         pipe.finish(error)
 
 
-_live_pipes: WeakSet[_Pipe[object]] = WeakSet()
+_live_pipes: WeakSet[_Pipe[Any]] = WeakSet()
 
 
 @atexit.register

@@ -62,7 +62,8 @@ class Orientation:
 
 def orientation(frame: VideoFrame) -> Orientation:
     """Read a frame's display matrix, rounded to quarter turns."""
-    for data in frame.side_data:  # type: ignore[attr-defined]
+    side_data: Any = frame.side_data  # PyAV's stub knows motion vectors only
+    for data in side_data:
         if data.type is SideDataType.DISPLAYMATRIX:
             return matrix_orientation(np.frombuffer(bytes(data)[:36], np.int32).reshape(3, 3))
     return Orientation()
@@ -125,7 +126,7 @@ class PictureConverter:
         if not (fits and planar and picture.planes[0].line_size > 0):
             # One thread: handing strips to others costs more than it saves. The format stays
             # when it can, because a change to grey would stretch the range of the luma.
-            small = self._scaler.reformat(  # type: ignore[attr-defined]
+            small = self._scaler.reformat(
                 picture,
                 *self._size,
                 picture.format.name if planar else "yuv420p",
@@ -134,8 +135,8 @@ class PictureConverter:
             )
         rgb = None
         if sampled:
-            colour = self._colours.reformat(small, format="rgb24", threads=1)  # type: ignore[attr-defined]
-            rgb = self._upright.apply(colour.to_ndarray())
+            colour = self._colours.reformat(small, format="rgb24", threads=1)
+            rgb = self._upright.apply(np.asarray(colour.to_ndarray(), np.uint8))
         luma = self._upright.apply(plane_rows(small, 1)[:, : small.width])
         luma.flags.writeable = False  # may be the decoder's own reference picture
         return Frame(index, time, luma, rgb, luma_checksum(picture) if sampled else None)
@@ -143,8 +144,10 @@ class PictureConverter:
 
 def plane_rows(picture: VideoFrame, sample_bytes: int) -> NDArray[np.uint8]:
     """The first plane as (H, bytes per row) uint8 without copying; rows may end in padding."""
-    plane = picture.planes[0]
-    rows = np.frombuffer(plane, np.uint8).reshape(plane.height, abs(plane.line_size))
+    plane: Any = picture.planes[0]
+    rows: NDArray[np.uint8] = np.frombuffer(plane, np.uint8).reshape(
+        plane.height, abs(plane.line_size)
+    )
     rows = rows[:, : plane.width * sample_bytes]
     return rows if plane.line_size > 0 else rows[::-1]
 
@@ -156,4 +159,4 @@ def luma_checksum(picture: VideoFrame) -> int:
         sample_bytes = -(-layout.padded_bits_per_pixel // 8)
     else:
         sample_bytes = -(-layout.components[0].bits // 8)
-    return zlib.crc32(np.ascontiguousarray(plane_rows(picture, sample_bytes)))
+    return zlib.crc32(np.ascontiguousarray(plane_rows(picture, sample_bytes)).data)
