@@ -1,0 +1,93 @@
+"""Steady pictures of the mouth: landmarks between detections, and the crop around the lips.
+
+Lip motion is a matter of a few pixels, so the crop must not move by itself: landmarks are
+interpolated between detections and smoothed over time before anything is cut out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+MOUTH_SIDE = 64  # pixels of the crop
+MOUTH_SPAN = 1.6  # width of the crop in eye distances: both lips, some cheek and chin
+SMOOTHING = 0.08  # seconds, sigma of the Gaussian over landmarks: two frames at 25 a second
+REACH = 4 * SMOOTHING  # seconds of landmarks on both sides that a smoothed landmark depends on
+
+RIGHT_EYE, LEFT_EYE, RIGHT_CORNER, LEFT_CORNER = 0, 1, 3, 4  # rows of the five landmarks
+
+
+def smooth_landmarks(
+    known_times: NDArray[Any], known: NDArray[Any], times: NDArray[Any]
+) -> NDArray[np.float32]:
+    """Landmarks at every picture, from those at the pictures where faces were looked for.
+
+    Linear between detections, held before the first and after the last, then a Gaussian mean over
+    the pictures within `REACH`, weighted by the time that each picture stands for, so that neither
+    an uneven frame rate nor more pictures further away change the result.
+
+    Args:
+        known_times: (K,) seconds, ascending, K >= 1. known: (K, 5, 2) pixels.
+        times: (N,) seconds, ascending.
+
+    Returns:
+        (N, 5, 2) float32 pixels.
+    """
+    times = np.asarray(times, np.float64)
+    flat = np.asarray(known, np.float64).reshape(len(known_times), -1)
+    dense = np.stack([np.interp(times, known_times, column) for column in flat.T], axis=1)
+    if len(times) > 1:
+        gaps = np.minimum(np.diff(times), SMOOTHING)  # a hole in the video carries no weight
+        share = np.concatenate([gaps[:1], gaps]) + np.concatenate([gaps, gaps[-1:]])
+        smooth = np.empty_like(dense)
+        low = np.searchsorted(times, times - REACH)
+        high = np.searchsorted(times, times + REACH, side="right")
+        for i, (a, b) in enumerate(zip(low, high, strict=True)):
+            weights = np.exp(-0.5 * ((times[a:b] - times[i]) / SMOOTHING) ** 2) * share[a:b]
+            smooth[i] = weights @ dense[a:b] / weights.sum()
+        dense = smooth
+    return dense.reshape(len(times), -1, 2).astype(np.float32)
+
+
+def mouth_crop(luma: NDArray[np.uint8], landmarks: NDArray[Any]) -> NDArray[np.uint8]:
+    """Cut the mouth out, upright between the eyes.
+
+    Args:
+        luma: (H, W) uint8.
+        landmarks: (5, 2) pixels: right eye, left eye, nose, right and left mouth corner as seen.
+
+    Returns:
+        (64, 64) uint8, 1.6 eye distances wide, centred between the mouth corners; what lies
+        outside the picture repeats its border.
+    """
+    points = np.asarray(landmarks, np.float64)
+    axis = points[LEFT_EYE] - points[RIGHT_EYE]
+    distance = max(float(np.hypot(*axis)), 1.0)
+    scale = MOUTH_SIDE / (MOUTH_SPAN * distance)
+    cosine, sine = axis / distance
+    centre = (points[RIGHT_CORNER] + points[LEFT_CORNER]) / 2
+    if scale < 0.5:
+        # warpAffine samples four neighbours only: shrink first, or a large mouth would alias.
+        reach = MOUTH_SPAN * distance
+        left, top = (np.maximum(centre - reach, 0)).astype(int)
+        right, bottom = (np.maximum(centre + reach, 1)).astype(int) + 1
+        part = luma[top:bottom, left:right]
+        if part.size:
+            factor = 0.5 ** int(np.floor(np.log2(1 / scale)))
+            luma = cv2.resize(part, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+            ratio = np.array([luma.shape[1] / part.shape[1], luma.shape[0] / part.shape[0]])
+            centre = (centre - (left, top) + 0.5) * ratio - 0.5
+            scale /= factor
+    rotation = scale * np.array([[cosine, sine], [-sine, cosine]])
+    shift = (MOUTH_SIDE - 1) / 2 - rotation @ centre
+    crop = cv2.warpAffine(
+        luma,
+        np.column_stack([rotation, shift]),
+        (MOUTH_SIDE, MOUTH_SIDE),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return np.asarray(crop, dtype=np.uint8)
