@@ -6,11 +6,13 @@ interpolated between detections and smoothed over time before anything is cut ou
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MOUTH_SIDE = 64  # pixels of the crop
 MOUTH_SPAN = 1.6  # width of the crop in eye distances: both lips, some cheek and chin
@@ -77,7 +79,8 @@ def mouth_crop(luma: NDArray[np.uint8], landmarks: NDArray[Any]) -> NDArray[np.u
         part = luma[top:bottom, left:right]
         if part.size:
             factor = 0.5 ** int(np.floor(np.log2(1 / scale)))
-            luma = cv2.resize(part, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+            small = cv2.resize(part, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+            luma = np.asarray(small, dtype=np.uint8)
             ratio = np.array([luma.shape[1] / part.shape[1], luma.shape[0] / part.shape[0]])
             centre = (centre - (left, top) + 0.5) * ratio - 0.5
             scale /= factor
