@@ -1,0 +1,19 @@
+"""Which detector runs which network; a profile names networks, this opens their detectors."""
+
+from __future__ import annotations
+
+from aura.detectors.base import Detector
+from aura.detectors.sync import SyncDetector
+from aura.detectors.visual import VisualDetector
+from aura.profiles import Profile
+
+# Model name in a profile -> the detector that runs it.
+DETECTORS: dict[str, type[VisualDetector] | type[SyncDetector]] = {
+    "visual-lite": VisualDetector,
+    "sync-cca": SyncDetector,
+}
+
+
+def open_detectors(profile: Profile, device: str) -> list[Detector]:
+    """Fresh detectors for one clip: those whose networks the profile names, each once."""
+    return [DETECTORS[model](device=device) for model in profile.models if model in DETECTORS]

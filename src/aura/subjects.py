@@ -1,0 +1,309 @@
+"""Who is in the clip: detected faces become people, cut out face by face, chunk by chunk.
+
+Faces are looked for on sampled pictures only. Between two of them a person's landmarks are
+interpolated, so that every picture gives a steady crop of the mouth. Detections are joined to
+people by place and, after a gap or a cut, by likeness. Nothing older than about a second of
+pictures is kept, so memory does not grow with the clip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from aura.detectors.base import Chunk, FaceTrack, Sound
+from aura.faces import CROP_SIDE, Face, FaceDetector, align, box_iou, face_quality
+from aura.media import Frame, SoundBlock
+from aura.mouth import MOUTH_SIDE, REACH, mouth_crop, smooth_landmarks
+from aura.speech import BLOCK, SAMPLE_RATE, SpeechDetector
+
+FacesMode = Literal["all", "single"]
+
+CHUNK_SECONDS = 4.0  # what detectors get at a time
+CHUNK_CROPS = 160  # or as soon as so many faces are waiting: 24 MB
+CHUNK_SOUND = 60.0  # or so many seconds of sound: a file may hold all its sound before its pictures
+SAME_PLACE_IOU = 0.25  # a talking head moves less than its own width between samples
+MAX_GAP = 1.0  # seconds without a detection before place no longer tells who it is
+MAX_SPAN = 0.6  # seconds between detections over which landmarks may be interpolated
+LIKENESS_SIDE = 24  # pixels of the thumbnail by which a person is known again
+SAME_PERSON = 0.80  # correlation of thumbnails from which a lost person counts as found again
+OTHER_PERSON = 0.35  # and below which the same place after a cut holds somebody else
+CUT_SIDE = (32, 18)  # pixels of the thumbnail that shows a cut
+CUT_DIFFERENCE = 28.0  # mean change in grey levels between samples that counts as one
+
+
+@dataclass
+class Person:
+    """One tracked person: where they were seen last, what they look like, what waits for a chunk."""
+
+    id: int
+    box: NDArray[np.float32]
+    first_time: float
+    last_time: float
+    likeness: NDArray[np.float32]
+    faces: int = 0
+    quality_sum: float = 0.0
+    size_sum: float = 0.0
+    known: list[tuple[float, NDArray[np.float32]]] = field(default_factory=list)
+    sampled: list[tuple[int, float, Any, Any, Any, float]] = field(default_factory=list)
+    mouths: list[tuple[float, NDArray[np.uint8]]] = field(default_factory=list)
+    mouth_until: float = -np.inf
+
+    @property
+    def quality(self) -> float:
+        """Mean face quality in [0, 1]."""
+        return self.quality_sum / max(self.faces, 1)
+
+    @property
+    def size(self) -> float:
+        """Mean side of the face in pixels of the decoded picture."""
+        return self.size_sum / max(self.faces, 1)
+
+
+@dataclass
+class Tally:
+    """What was seen along the way: sampled pictures, and how many faces they showed."""
+
+    sampled: int = 0
+    without_face: int = 0
+    with_several: int = 0
+    first_time: float | None = None
+    last_time: float = 0.0
+    speech_seconds: float = 0.0
+    sound_seconds: float = 0.0
+    checksums: list[tuple[int, int]] = field(default_factory=list)
+
+
+class SubjectTracker:
+    """Turns decoded pictures and sound into chunks of tracked faces and speech.
+
+    Args:
+        faces: finds faces in one picture.
+        speech: P(speech) along the sound; None when the clip has no sound track.
+        mode: `all` tracks everybody; `single` (the contract) skips pictures with several faces.
+    """
+
+    def __init__(
+        self, faces: FaceDetector, speech: SpeechDetector | None, mode: FacesMode = "all"
+    ) -> None:
+        self._detector = faces
+        self._speech = speech
+        self._mode = mode
+        self.people: list[Person] = []
+        self.tally = Tally()
+        self._pending: list[tuple[float, NDArray[np.uint8]]] = []
+        self._thumbnail: NDArray[np.float32] | None = None
+        self._sound = np.zeros(0, np.float32)
+        self._sound_start: float | None = None
+        self._probabilities: list[NDArray[np.float32]] = []
+        self._chunk_start: float | None = None
+
+    def follow(self, decoded: Iterable[Frame | SoundBlock]) -> Iterator[Chunk]:
+        """Chunks in order; `people` and `tally` are complete once the last one was taken."""
+        for item in decoded:
+            if isinstance(item, SoundBlock):
+                self._hear(item)
+                if len(self._sound) > CHUNK_SOUND * SAMPLE_RATE:
+                    yield self._chunk(self.tally.last_time)
+                continue
+            self._look(item)
+            waiting = sum(len(person.sampled) for person in self.people)
+            if item.time - (self._chunk_start or 0.0) >= CHUNK_SECONDS or waiting >= CHUNK_CROPS:
+                yield self._chunk(item.time)
+        self._cut_mouths(np.inf)
+        if self._speech is not None:
+            self._probabilities.append(self._speech.finish())
+        yield self._chunk(self.tally.last_time, last=True)
+
+    def _hear(self, block: SoundBlock) -> None:
+        if self._speech is None:
+            return
+        if self._sound_start is None:
+            self._sound_start = block.start
+        self._sound = np.concatenate([self._sound, block.samples])
+        self._probabilities.append(self._speech.feed(block.samples))
+        self.tally.sound_seconds += len(block.samples) / SAMPLE_RATE
+
+    def _look(self, frame: Frame) -> None:
+        if self.tally.first_time is None:
+            self.tally.first_time = self._chunk_start = frame.time
+        self.tally.last_time = frame.time
+        self._pending.append((frame.time, frame.luma))
+        if frame.rgb is None:
+            return
+        self.tally.sampled += 1
+        if frame.checksum is not None:
+            self.tally.checksums.append((frame.index, frame.checksum))
+        found = self._detector.detect(frame.rgb)
+        self.tally.without_face += not found
+        self.tally.with_several += len(found) > 1
+        if self._mode == "single" and len(found) > 1:
+            found = []
+        cut = self._is_cut(frame.luma)
+        crops = [align(frame.rgb, face.landmarks) for face in found]
+        looks = [likeness(crop) for crop in crops]
+        people = self._assign(found, looks, frame.time, cut)
+        for face, crop, look, person in zip(found, crops, looks, people, strict=True):
+            quality = face_quality(face, crop).score
+            person.box, person.last_time = face.box, frame.time
+            person.faces += 1
+            person.quality_sum += quality
+            person.size_sum += face.size
+            person.likeness = 0.8 * person.likeness + 0.2 * look
+            person.known.append((frame.time, face.landmarks))
+            person.sampled.append(
+                (frame.index, frame.time, crop, face.box, face.landmarks, quality)
+            )
+        self._cut_mouths(frame.time - REACH)
+
+    def _is_cut(self, luma: NDArray[np.uint8]) -> bool:
+        small = cv2.resize(luma, CUT_SIDE, interpolation=cv2.INTER_AREA).astype(np.float32)
+        before, self._thumbnail = self._thumbnail, small
+        return before is not None and float(np.abs(small - before).mean()) > CUT_DIFFERENCE
+
+    def _assign(
+        self, found: list[Face], looks: list[NDArray[np.float32]], time: float, cut: bool
+    ) -> list[Person]:
+        """Who is who: by place while the shot goes on, else by likeness, else somebody new."""
+        pairs: list[tuple[float, int, Person]] = []
+        for index, face in enumerate(found):
+            for person in self.people:
+                alike = float((looks[index] * person.likeness).mean()) / _norm(person.likeness)
+                near = float(box_iou(face.box, person.box[None])[0])
+                fresh = time - person.last_time <= MAX_GAP
+                if fresh and near >= SAME_PLACE_IOU and (not cut or alike >= OTHER_PERSON):
+                    pairs.append((1.0 + near + alike, index, person))
+                elif alike >= SAME_PERSON:
+                    pairs.append((alike, index, person))
+        pairs.sort(key=lambda pair: -pair[0])
+        matched: dict[int, Person] = {}
+        taken: set[int] = set()
+        for _, index, person in pairs:
+            if index not in matched and person.id not in taken:
+                matched[index] = person
+                taken.add(person.id)
+        for index, face in enumerate(found):
+            if index not in matched:
+                person = Person(len(self.people), face.box, time, time, looks[index])
+                self.people.append(person)
+                matched[index] = person
+            elif cut:
+                matched[index].known.append((time, np.full((5, 2), np.nan, np.float32)))
+        return [matched[index] for index in range(len(found))]
+
+    def _cut_mouths(self, until: float) -> None:
+        """Cut the mouths of all pictures before `until`: their landmarks can't change any more."""
+        ready = [item for item in self._pending if item[0] < until]
+        if not ready:
+            return
+        times = np.array([time for time, _ in self._pending])
+        for person in self.people:
+            if not person.known or person.last_time < times[0] - MAX_SPAN:
+                person.known = person.known[-1:] if person.known else []
+                continue
+            for run_times, run in _runs(person.known):
+                inside = [
+                    index
+                    for index, (time, _) in enumerate(ready)
+                    if run_times[0] <= time <= run_times[-1] and time > person.mouth_until
+                ]
+                if not inside:
+                    continue
+                # Landmarks depend on REACH to both sides: ask for the pictures there as well.
+                grid = np.unique(np.concatenate([times, run_times]))
+                grid = grid[(grid >= run_times[0]) & (grid <= run_times[-1])]
+                smooth = smooth_landmarks(run_times, run, grid)
+                for index in inside:
+                    time, luma = ready[index]
+                    points = smooth[int(np.searchsorted(grid, time))]
+                    person.mouths.append((time, mouth_crop(luma, points)))
+                person.mouth_until = ready[inside[-1]][0]
+            horizon = ready[-1][0] - 2 * REACH - MAX_SPAN
+            person.known = [item for item in person.known if item[0] >= horizon]
+        self._pending = [item for item in self._pending if item[0] >= until]
+
+    def _chunk(self, end: float, *, last: bool = False) -> Chunk:
+        start = self._chunk_start if self._chunk_start is not None else 0.0
+        self._chunk_start = end
+        tracks = []
+        for person in self.people:
+            if person.sampled or person.mouths:
+                tracks.append(_face_track(person))
+                person.sampled, person.mouths = [], []
+        return Chunk(start, end, tracks, self._take_sound(last))
+
+    def _take_sound(self, last: bool) -> Sound | None:
+        if self._speech is None:
+            return None
+        probabilities = np.concatenate([np.zeros(0, np.float32), *self._probabilities])
+        self._probabilities = []
+        whole = len(self._sound) if last else len(probabilities) * BLOCK
+        samples, self._sound = self._sound[:whole], self._sound[whole:]
+        start = self._sound_start if self._sound_start is not None else 0.0
+        self._sound_start = start + len(samples) / SAMPLE_RATE
+        self.tally.speech_seconds += float((probabilities >= 0.5).sum()) * BLOCK / SAMPLE_RATE
+        return Sound(start, samples, probabilities)
+
+
+def likeness(crop: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """A thumbnail of an aligned face by which a person is known again, zero mean and unit spread.
+
+    Args:
+        crop: (224, 224, 3) uint8 RGB.
+
+    Returns:
+        (24, 24) float32; the mean product of two of them is their correlation.
+    """
+    inner = crop[40:184, 40:184]
+    grey = cv2.cvtColor(inner, cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(grey, (LIKENESS_SIDE, LIKENESS_SIDE), interpolation=cv2.INTER_AREA)
+    values = small.astype(np.float32)
+    return np.asarray((values - values.mean()) / max(float(values.std()), 1.0), dtype=np.float32)
+
+
+def _norm(values: NDArray[np.float32]) -> float:
+    return max(float(np.sqrt((values * values).mean())), 1e-6)
+
+
+def _runs(
+    known: list[tuple[float, NDArray[np.float32]]],
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float32]]]:
+    """Stretches of detections without a cut (marked by NaN) or a gap over `MAX_SPAN`."""
+    run: list[tuple[float, NDArray[np.float32]]] = []
+    for time, points in known:
+        if np.isnan(points[0, 0]):
+            gap = True
+        else:
+            gap = bool(run) and time - run[-1][0] > MAX_SPAN
+        if gap and run:
+            yield np.array([t for t, _ in run]), np.stack([p for _, p in run])
+            run = []
+        if not np.isnan(points[0, 0]):
+            run.append((time, points))
+    if run:
+        yield np.array([t for t, _ in run]), np.stack([p for _, p in run])
+
+
+def _face_track(person: Person) -> FaceTrack:
+    sampled, mouths = person.sampled, person.mouths
+    count = len(sampled)
+    return FaceTrack(
+        subject=person.id,
+        frame_ids=np.array([item[0] for item in sampled], np.int64),
+        times=np.array([item[1] for item in sampled], np.float64),
+        crops=np.array([item[2] for item in sampled], np.uint8).reshape(
+            count, CROP_SIDE, CROP_SIDE, 3
+        ),
+        boxes=np.array([item[3] for item in sampled], np.float32).reshape(count, 4),
+        landmarks=np.array([item[4] for item in sampled], np.float32).reshape(count, 5, 2),
+        quality=np.array([item[5] for item in sampled], np.float32),
+        mouth_times=np.array([time for time, _ in mouths], np.float64),
+        mouths=np.array([crop for _, crop in mouths], np.uint8).reshape(
+            len(mouths), MOUTH_SIDE, MOUTH_SIDE
+        ),
+    )

@@ -1,0 +1,198 @@
+"""Fakes made from real faces: self-blends and blends of two people.
+
+A self-blended image (Shiohara and Yamasaki, CVPR 2022, arXiv:2204.08376) pastes a face, slightly
+changed, back onto its own picture. What a detector can learn from it is the trace of blending
+alone: a border, and a face whose colour, sharpness, noise or compression differs from its surround.
+The blend of two people (Face X-ray, CVPR 2020, arXiv:1912.13458) adds differing texture.
+
+Faces come aligned (`aura.faces.align`), so the masks are drawn in template units.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from aura.training.visual.augment import jpeg
+
+Image = NDArray[np.uint8]
+Mask = NDArray[np.float32]
+Random = np.random.Generator
+
+# Outline of a frontal face in ArcFace's 112-unit template: jaw from ear to ear, then brows.
+JAW = ((17, 50), (19, 72), (26, 92), (40, 107), (56, 112), (72, 107), (86, 92), (93, 72), (95, 50))
+BROWS = ((88, 38), (72, 33), (56, 35), (40, 33), (24, 38))
+FOREHEAD = ((90, 28), (75, 10), (56, 4), (37, 10), (22, 28))
+INNER = ((28, 46), (32, 80), (42, 100), (56, 104), (70, 100), (80, 80), (84, 46), (70, 40), (42, 40))
+CENTRE = (56.0, 70.0)
+
+KINDS = ("hull", "forehead", "inner", "ellipse", "mouth")
+KIND_ODDS = (0.46, 0.18, 0.15, 0.15, 0.06)
+
+
+def face_mask(
+    side: int, span: float, random: Random, nose_shift: tuple[float, float] = (0.0, 0.0)
+) -> Mask:
+    """A random, soft face mask.
+
+    Args:
+        side: of the aligned crop, pixels. span: template units that it shows.
+        random: source of chance.
+        nose_shift: nose tip minus template nose tip in template units; a turned head's outline
+            follows its nose half way.
+
+    Returns:
+        (side, side) float32 in [0, 1].
+    """
+    kind = random.choice(KINDS, p=KIND_ODDS)
+    mask = np.zeros((side, side), np.uint8)
+    scale = side / span
+    offset = (span - 112.0) / 2 + 0.5 * np.asarray(nose_shift)
+    jitter = random.normal(0, 1.5, 2)
+
+    def place(points: Any) -> NDArray[np.int32]:
+        stretch = 1 + random.uniform(-0.08, 0.08, 2)
+        moved = (np.asarray(points, float) - CENTRE) * stretch + CENTRE + offset + jitter
+        return np.round(moved * scale).astype(np.int32)
+
+    if kind == "ellipse":
+        (centre,) = place([CENTRE])
+        axes = (scale * random.uniform(28, 42), scale * random.uniform(36, 50))
+        size = (round(axes[0]), round(axes[1]))
+        cv2.ellipse(mask, centre.tolist(), size, random.uniform(-8, 8), 0, 360, 255, -1)
+    elif kind == "mouth":
+        (centre,) = place([(56, 88)])
+        axes = (scale * random.uniform(18, 32), scale * random.uniform(12, 24))
+        cv2.ellipse(mask, centre.tolist(), (round(axes[0]), round(axes[1])), 0, 0, 360, 255, -1)
+    else:
+        outline = {"hull": JAW + BROWS, "forehead": JAW + FOREHEAD, "inner": INNER}[kind]
+        cv2.fillPoly(mask, [cv2.convexHull(place(outline))], 255)
+    soft = _elastic(mask.astype(np.float32) / 255.0, random)
+    return _feather(soft, random)
+
+
+def _elastic(mask: Mask, random: Random) -> Mask:
+    side = mask.shape[0]
+    coarse = random.normal(0, side * random.uniform(0.0, 0.03), (5, 5, 2)).astype(np.float32)
+    field = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
+    y, x = np.mgrid[0:side, 0:side].astype(np.float32)
+    return np.asarray(cv2.remap(mask, x + field[..., 0], y + field[..., 1], cv2.INTER_LINEAR))
+
+
+def _feather(mask: Mask, random: Random) -> Mask:
+    side = mask.shape[0]
+    sigma = side * random.choice([0.006, 0.015, 0.03, 0.05])
+    inner = int(side * random.uniform(0.0, 0.04)) * 2 + 1
+    if random.random() < 0.5:
+        mask = cv2.erode(mask, np.ones((inner, inner), np.uint8))
+    mask = cv2.GaussianBlur(mask, (0, 0), sigma)
+    peak = float(mask.max())
+    strength = random.choice([0.4, 0.6, 0.8, 1.0], p=[0.1, 0.15, 0.2, 0.55])
+    return np.asarray(mask / max(peak, 1e-3) * strength, dtype=np.float32)
+
+
+def change_look(image: Image, random: Random) -> Image:
+    """Change colour or sharpness a little, as a generator or another camera would."""
+    out = image
+    if random.random() < 0.8:
+        out = _change_colour(out, random)
+    which = random.random()
+    if which < 0.45:
+        out = soften(out, random)
+    elif which < 0.65:
+        blurred = cv2.GaussianBlur(out, (0, 0), random.uniform(0.8, 2.0))
+        amount = random.uniform(0.2, 0.8)
+        out = cv2.addWeighted(out, 1 + amount, blurred, -amount, 0)
+    if random.random() < 0.2:
+        out = jpeg(out, int(random.integers(35, 90)))
+    if random.random() < 0.15:
+        noise = random.normal(0, random.uniform(1, 5), out.shape)
+        out = np.clip(out + noise, 0, 255).astype(np.uint8)
+    return np.asarray(out, dtype=np.uint8)
+
+
+def _change_colour(image: Image, random: Random) -> Image:
+    if random.random() < 0.5:
+        shift = random.uniform(-16, 16, 3)
+        return np.asarray(np.clip(image + shift, 0, 255), dtype=np.uint8)
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV).astype(np.float32)
+    hsv[..., 0] = (hsv[..., 0] + random.uniform(-8, 8)) % 180
+    hsv[..., 1] *= random.uniform(0.75, 1.25)
+    hsv[..., 2] = (hsv[..., 2] - 128) * random.uniform(0.88, 1.12) + 128 + random.uniform(-14, 14)
+    return np.asarray(
+        cv2.cvtColor(np.clip(hsv, 0, 255).astype(np.uint8), cv2.COLOR_HSV2RGB), dtype=np.uint8
+    )
+
+
+def soften(image: Image, random: Random) -> Image:
+    """Lose detail by going through a smaller size: what face generators of 64 to 160 px leave."""
+    side = image.shape[0]
+    small = max(24, int(side * random.uniform(0.25, 0.8)))
+    down = random.choice([cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC])
+    up = random.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4])
+    shrunk = cv2.resize(image, (small, small), interpolation=int(down))
+    return np.asarray(cv2.resize(shrunk, (side, side), interpolation=int(up)), dtype=np.uint8)
+
+
+def match_colour(source: Image, target: Image, mask: Mask) -> Image:
+    """Give the source the target's colour mean and spread under the mask (Reinhard et al., 2001)."""
+    inside = mask > 0.3
+    if inside.sum() < 50:
+        return source
+    a = cv2.cvtColor(source, cv2.COLOR_RGB2LAB).astype(np.float32)
+    b = cv2.cvtColor(target, cv2.COLOR_RGB2LAB).astype(np.float32)[inside]
+    mean, spread = a[inside].mean(0), a[inside].std(0) + 1e-3
+    matched = (a - mean) * np.clip(b.std(0) / spread, 0.5, 2.0) + b.mean(0)
+    return np.asarray(
+        cv2.cvtColor(np.clip(matched, 0, 255).astype(np.uint8), cv2.COLOR_LAB2RGB), dtype=np.uint8
+    )
+
+
+def move(image: Image, random: Random) -> Image:
+    """Shift by up to 3 %, scale by up to 5 %, turn by up to 2 degrees."""
+    side = image.shape[0]
+    matrix = cv2.getRotationMatrix2D(
+        (side / 2, side / 2), random.uniform(-2, 2), random.uniform(0.95, 1.05)
+    )
+    matrix[:, 2] += random.uniform(-0.03, 0.03, 2) * side
+    return np.asarray(
+        cv2.warpAffine(image, matrix, (side, side), borderMode=cv2.BORDER_REFLECT_101),
+        dtype=np.uint8,
+    )
+
+
+def blend_pair(
+    image: Image,
+    random: Random,
+    span: float,
+    nose_shift: tuple[float, float] = (0.0, 0.0),
+    other: Image | None = None,
+) -> tuple[Image, Image]:
+    """A real picture and a blend made from it.
+
+    Args:
+        image: (S, S, 3) uint8 RGB, an aligned face.
+        random: source of chance.
+        span: template units that the crop shows.
+        nose_shift: see `face_mask`.
+        other: another person's aligned face to paste instead of the picture's own.
+
+    Returns:
+        (real, fake), same shape. Both share the background, which may itself have been changed:
+        the label must not hang on whether a picture was processed.
+    """
+    mask = face_mask(image.shape[0], span, random, nose_shift)
+    target, source = image, image if other is None else match_colour(other, image, mask)
+    if random.random() < 0.5:
+        source = change_look(source, random)
+    else:
+        target = change_look(target, random)
+        if other is not None and random.random() < 0.5:
+            source = change_look(source, random)
+    source = move(source, random)
+    weight = mask[..., None]
+    fake = source * weight + target * (1 - weight)
+    return target, np.asarray(np.round(fake), dtype=np.uint8)

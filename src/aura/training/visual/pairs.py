@@ -1,0 +1,95 @@
+"""The endless, seeded row of training pairs, and the fixed pairs that measure held-out people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from aura.faces import CROP_SIDE
+from aura.training.visual.augment import Treatment
+from aura.training.visual.blends import blend_pair
+from aura.training.visual.crops import CANVAS_SIDE, CANVAS_SPAN, Crops, load
+
+Image = NDArray[np.uint8]
+Random = np.random.Generator
+UNKNOWN = -1.0  # target of a head that a picture says nothing about
+
+
+def blend_sample(
+    crops: Crops, random: Random, split: str, ffhq_share: float, other_share: float
+) -> tuple[Image, Image]:
+    """One (real, blended) pair of aligned 224-pixel faces, treated alike."""
+    source = "ffhq" if random.random() < ffhq_share else "lfw"
+    pool = crops.where(source, split)
+    index = int(random.choice(pool))
+    other = None
+    if random.random() < other_share:
+        other = np.array(crops.images[int(random.choice(pool))])
+    nose = (float(crops.nose[index, 0]), float(crops.nose[index, 1]))
+    real, fake = blend_pair(np.array(crops.images[index]), random, CANVAS_SPAN, nose, other)
+    treat = Treatment(random, CANVAS_SIDE, CROP_SIDE)
+    return treat(real), treat(fake)
+
+
+def generated_sample(crops: Crops, random: Random, split: str) -> tuple[Image, Image]:
+    """One (photo, StyleGAN portrait) pair of different people, treated alike."""
+    real = np.array(crops.images[int(random.choice(crops.where("ffhq", split)))])
+    fake = np.array(crops.images[int(random.choice(crops.where("stylegan", split)))])
+    treat = Treatment(random, CANVAS_SIDE, CROP_SIDE)
+    return treat(real), treat(fake)
+
+
+def training_batches(
+    folder: Path, config: dict[str, float], seed: int
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
+    """Endless batches: images (B, 224, 224, 3) uint8 RGB, targets (B, 2) float32 by head.
+
+    Targets are 0 real, 1 fake, `UNKNOWN` where a head learns nothing from the picture.
+    """
+    cv2.setNumThreads(1)
+    crops = load(folder)
+    random = np.random.default_rng(seed)
+    pairs = int(config["batch_pairs"])
+    generated = int(config["generated_pairs_per_batch"])
+    while True:
+        images, targets = [], []
+        for index in range(pairs):
+            if index < generated:
+                images += generated_sample(crops, random, "train")
+                targets += [(UNKNOWN, 0.0), (UNKNOWN, 1.0)]
+            else:
+                images += blend_sample(
+                    crops, random, "train", config["ffhq_share"], config["other_person_share"]
+                )
+                # The photo is no generated face either: without soft and compressed negatives
+                # the second head takes every video for generated.
+                targets += [(0.0, 0.0), (1.0, UNKNOWN)]
+        yield np.stack(images), np.array(targets, np.float32)
+
+
+def heldout_blends(crops: Crops, pairs: int, seed: int, other_share: float = 0.0) -> Image:
+    """(2 * pairs, 224, 224, 3): real, fake, real, fake, ... of people in the dev split."""
+    cv2.setNumThreads(1)
+    random = np.random.default_rng(seed)
+    images: list[Image] = []
+    for _ in range(pairs):
+        images += blend_sample(crops, random, "dev", 0.08, other_share)
+    return np.stack(images)
+
+
+def heldout_generated(crops: Crops, views: int, seed: int) -> tuple[Image, NDArray[np.int64]]:
+    """All dev photos and portraits, each in `views` treatments; (N, 224, 224, 3) and labels (N,)."""
+    cv2.setNumThreads(1)
+    random = np.random.default_rng(seed)
+    images, labels = [], []
+    for label, source in ((0, "ffhq"), (1, "stylegan")):
+        for index in crops.where(source, "dev"):
+            for _ in range(views):
+                treat = Treatment(random, CANVAS_SIDE, CROP_SIDE)
+                images.append(treat(np.array(crops.images[index])))
+                labels.append(label)
+    return np.stack(images), np.array(labels)
