@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import zlib
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path  # noqa: TC003
+from typing import Any
 
 import numpy as np
 
 from aura.calibration import sigmoid
 from aura.detectors.base import Evidence, FrameScore, Modality, not_applicable
-from aura.fusion import Subject
+from aura.findings import Run, build, frame_checksums
+from aura.fusion import Subject, decide
 from aura.profiles import Profile
+from aura.report import AudioStream, Decoding, InputFile, Provenance, Report, VideoStream
+from aura.runtime import ModelCard, list_cards
 from aura.windows import SlidingWindows
 
 SEED = "ab" * 32
@@ -82,3 +90,75 @@ def profile(**changes: object) -> Profile:
     }
     raw.update(changes)
     return Profile.model_validate(raw)
+
+
+def provenance(path: Path, *, audio: bool = True, **decoding: Any) -> Provenance:
+    """A file of 10 s at 25 pictures a second; its SHA-256 is that of the bytes at `path`."""
+    return Provenance(
+        input=InputFile(
+            name=path.name,
+            path=str(path),
+            sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+            size_bytes=path.stat().st_size,
+            container="mp4",
+            duration_sec=10.0,
+        ),
+        video=VideoStream(
+            codec="h264",
+            width=1280,
+            height=720,
+            rotation=0,
+            fps=25.0,
+            frames=250,
+            pixel_format="yuv420p",
+            bit_rate=1_200_000,
+        ),
+        audio=AudioStream(
+            codec="aac", sample_rate=48_000, channels=2, bit_rate=96_000, start_sec=0.0
+        )
+        if audio
+        else None,
+        decoding=Decoding(
+            **{
+                "sampling_fps": 5.0,
+                "max_side": 1280,
+                "faces": "all",
+                "undecodable_packets": 0,
+                "corrupt_pictures": 0,
+                "repaired_timestamps": 0,
+                "sound_gaps": 0,
+                "truncated": False,
+                "libraries": {"libavcodec": "61.3.100"},
+                **decoding,
+            }
+        ),
+        frame_checksums=frame_checksums([(i * 5, zlib.crc32(bytes([i]))) for i in range(50)]),
+    )
+
+
+def report(
+    path: Path,
+    evidence: Sequence[Evidence],
+    *,
+    subjects: Sequence[Subject] | None = None,
+    using: Profile | None = None,
+    audio: bool = True,
+    models: Sequence[ModelCard] | None = None,
+    started: datetime = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC),
+    **decoding: Any,
+) -> Report:
+    """The report that made-up evidence leads to, through the real fusion."""
+    chosen = using or profile()
+    source = provenance(path, audio=audio, **decoding)
+    people = [person()] if subjects is None else subjects
+    verdict = decide(evidence, people, chosen, seed=source.input.sha256)
+    seconds = 1.5
+    run = Run(
+        started_at=started,
+        finished_at=started + timedelta(seconds=seconds),
+        processing_time=seconds,
+        frames_analyzed=50,
+        device="cpu",
+        models=tuple(list_cards()[:2] if models is None else models),
+    )
+    return build(verdict, chosen, source, run)

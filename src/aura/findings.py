@@ -1,0 +1,352 @@
+"""From a verdict to the report: worst moments, suspicious stretches, series of bounded length."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, TypeVar
+
+from aura.fusion import MODALITIES, SubjectVerdict, Verdict
+from aura.report import (
+    AnomalousFrame,
+    AudioAnomaly,
+    ConfidenceInterval,
+    DetectorReport,
+    DetectorScores,
+    FrameChecksums,
+    FramePoint,
+    Limits,
+    Metadata,
+    ModalityName,
+    ModelUsed,
+    Prediction,
+    Provenance,
+    Report,
+    Segment,
+    Signed,
+    SubjectReport,
+    WindowScore,
+    json_ready,
+)
+from aura.versions import tool_versions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from aura.detectors.base import Evidence, Modality
+    from aura.interval import Interval
+    from aura.profiles import Profile
+    from aura.runtime import ModelCard
+    from aura.windows import Window
+
+Scored = TypeVar("Scored", FramePoint, WindowScore)
+
+MAX_ANOMALOUS_FRAMES = 10
+MOMENT_SPACING = 0.5  # seconds between two worst moments; closer ones show the same thing
+MAX_FRAME_POINTS = 2000  # 6 min 40 s at 5 FPS in full; longer clips are thinned
+MAX_WINDOWS = 1000  # a detector and a person
+MAX_SEGMENTS = 200
+MAX_LISTED_CHECKSUMS = 2000
+TOUCHING = 1e-6  # seconds; windows that end and start at the same moment belong together
+
+STATEMENT = (
+    "A score is not a finding of fact. It says how much this clip resembles manipulations that "
+    "the detectors know; a low score does not prove that it is genuine."
+)
+ABOUT_INTERVAL = (
+    "The interval shows how much the score depends on which moments were seen. It does not cover "
+    "kinds of manipulation that the detectors do not know."
+)
+ABOUT_SEVERAL = "With several people the highest score decides, so a false alarm is more likely."
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the pipeline knows about one run beyond evidence; times are aware datetimes in UTC."""
+
+    started_at: datetime
+    finished_at: datetime
+    processing_time: float
+    frames_analyzed: int
+    device: str
+    models: tuple[ModelCard, ...]
+    job_id: str | None = None
+
+
+def build(verdict: Verdict, profile: Profile, provenance: Provenance, run: Run) -> Report:
+    """Write the report.
+
+    Args:
+        verdict: from `fusion.decide`. profile: the one it was decided with.
+        provenance: file, streams, decoding and checksums. run: times, device, models.
+    """
+    people = [one for one in verdict.subjects if one.score is not None] or [verdict.decisive]
+    points = [
+        FramePoint(
+            frame_id=frame.frame_id,
+            timestamp=frame.time,
+            subject=one.subject.id if one.subject else None,
+            score=frame.score,
+        )
+        for one in people
+        for frame in one.frames
+    ]
+    segments = find_segments(verdict, profile)
+    decisive = verdict.decisive
+    prediction = Prediction(
+        overall_class=decisive.overall_class,
+        reason=decisive.reason,
+        overall_confidence=decisive.confidence,
+        manipulation_confidence=decisive.score,
+        decisive_subject=decisive.subject.id if decisive.subject else None,
+        modality_agreement=decisive.agreement,
+        modality_contribution=_contribution(decisive),
+        confidence_interval=_interval(decisive.interval),
+        anomalous_frames=worst_moments(points, profile.fusion.threshold),
+        audio_anomalies=tuple(
+            AudioAnomaly(
+                start=segment.start,
+                end=segment.end,
+                score=segment.score,
+                reason="The voice resembles synthetic speech.",
+            )
+            for segment in segments
+            if segment.modality == "audio"
+        ),
+        segments=segments,
+        frame_scores=thin(points, MAX_FRAME_POINTS),
+        frame_scores_total=len(points),
+    )
+    report = Report(
+        job_id=run.job_id,
+        profile=profile.name,
+        prediction=prediction,
+        detector_scores=_detector_scores(decisive),
+        subjects=tuple(_subject(one, decisive) for one in verdict.subjects),
+        detectors=tuple(_detector(item, verdict, profile) for item in verdict.evidence),
+        limits=_limits(verdict, profile, provenance),
+        provenance=provenance,
+        metadata=_metadata(profile, provenance, run),
+    )
+    return report.sealed()
+
+
+def frame_checksums(checksums: Sequence[tuple[int, int]]) -> FrameChecksums:
+    """Checksums of the sampled pictures: (frame id, CRC-32) in order of time."""
+    lines = [f"{frame_id}:{crc:08x}" for frame_id, crc in checksums]
+    return FrameChecksums(
+        count=len(lines),
+        sha256=hashlib.sha256("\n".join(lines).encode()).hexdigest(),
+        listed=tuple(lines[:MAX_LISTED_CHECKSUMS]),
+    )
+
+
+def worst_moments(points: Sequence[FramePoint], threshold: float) -> tuple[AnomalousFrame, ...]:
+    """The highest pictures at or above the threshold, each person's `MOMENT_SPACING` apart."""
+    chosen: list[FramePoint] = []
+    for point in sorted(points, key=lambda one: (-one.score, one.timestamp, one.subject or 0)):
+        if point.score < threshold or len(chosen) == MAX_ANOMALOUS_FRAMES:
+            break
+        if all(
+            point.subject != other.subject
+            or abs(point.timestamp - other.timestamp) >= MOMENT_SPACING
+            for other in chosen
+        ):
+            chosen.append(point)
+    return tuple(
+        AnomalousFrame(
+            frame_id=point.frame_id,
+            timestamp=point.timestamp,
+            subject=point.subject,
+            confidence=point.score,
+        )
+        for point in chosen
+    )
+
+
+def thin(points: Sequence[Scored], limit: int) -> tuple[Scored, ...]:
+    """At most `limit` of them in order: the highest of each stretch, so that no peak is lost."""
+    if len(points) <= limit:
+        return tuple(points)
+    edges = [len(points) * i // limit for i in range(limit + 1)]
+    return tuple(
+        max(points[left:right], key=lambda one: one.score) for left, right in pairwise(edges)
+    )
+
+
+def find_segments(verdict: Verdict, profile: Profile) -> tuple[Segment, ...]:
+    """Stretches whose windows reach the threshold, per person and modality, in order of time.
+
+    Only detectors that counted take part. More than `MAX_SEGMENTS`: the highest stay.
+    """
+    found: list[Segment] = []
+    people = [one for one in verdict.subjects if one.score is not None] or [verdict.decisive]
+    for one in people:
+        subject = one.subject.id if one.subject else None
+        for modality in MODALITIES:
+            hot = [
+                (window, item.detector)
+                for item in one.evidence
+                if item.modality == modality and one.shares.get(item.detector, 0.0) > 0
+                for window in item.windows
+                if window.score >= profile.fusion.threshold
+            ]
+            found += _merged(hot, modality, subject)
+    worst = sorted(found, key=lambda segment: -segment.score)[:MAX_SEGMENTS]
+    return tuple(sorted(worst, key=lambda segment: (segment.start, segment.end, segment.modality)))
+
+
+def _merged(
+    hot: list[tuple[Window, str]], modality: Modality, subject: int | None
+) -> list[Segment]:
+    groups: list[list[tuple[Window, str]]] = []
+    end = float("-inf")
+    for window, detector in sorted(hot, key=lambda pair: (pair[0].start, pair[0].end)):
+        if window.start > end + TOUCHING:
+            groups.append([])
+            end = float("-inf")
+        groups[-1].append((window, detector))
+        end = max(end, window.end)
+    return [
+        Segment(
+            modality=modality,
+            subject=subject,
+            start=group[0][0].start,
+            end=max(window.end for window, _ in group),
+            score=max(window.score for window, _ in group),
+            detectors=tuple(sorted({detector for _, detector in group})),
+        )
+        for group in groups
+    ]
+
+
+def _contribution(one: SubjectVerdict) -> dict[ModalityName, Signed | None]:
+    return {modality: one.contribution.get(modality) for modality in MODALITIES}
+
+
+def _interval(interval: Interval | None) -> ConfidenceInterval | None:
+    if interval is None:
+        return None
+    return ConfidenceInterval(
+        low=interval.low,
+        high=interval.high,
+        level=interval.level,
+        widened_for=interval.widened_for,
+    )
+
+
+def _detector_scores(one: SubjectVerdict) -> DetectorScores:
+    def score(modality: Modality) -> float | None:
+        if modality in one.modality_scores:
+            return one.modality_scores[modality]
+        shown = [e.score for e in one.evidence if e.modality == modality and e.score is not None]
+        return sum(shown) / len(shown) if shown else None
+
+    return DetectorScores(
+        face_quality=one.subject.quality if one.subject else None,
+        visual_artifacts=score("visual"),
+        temporal_consistency=score("temporal"),
+        audio_synthesis=score("audio"),
+        lip_sync_error=score("sync"),
+        final_weighted_score=one.score,
+    )
+
+
+def _subject(one: SubjectVerdict, decisive: SubjectVerdict) -> SubjectReport:
+    if one.subject is None:
+        raise ValueError("a subject's verdict without its subject")
+    return SubjectReport(
+        id=one.subject.id,
+        first_seen=one.subject.first_time,
+        last_seen=one.subject.last_time,
+        faces_sampled=one.subject.faces,
+        face_quality=one.subject.quality,
+        face_size=one.subject.size,
+        decisive=one is decisive,
+        overall_class=one.overall_class,
+        reason=one.reason,
+        score=one.score,
+        confidence=one.confidence,
+        confidence_interval=_interval(one.interval),
+        modality_agreement=one.agreement,
+        modality_contribution=_contribution(one),
+    )
+
+
+def _detector(item: Evidence, verdict: Verdict, profile: Profile) -> DetectorReport:
+    own = [one for one in verdict.subjects if one.subject and one.subject.id == item.subject]
+    judge = own[0] if own else verdict.decisive
+    share = None
+    if item.status == "ok" and judge.score is not None:
+        share = judge.shares.get(item.detector, 0.0)
+    windows = [WindowScore(start=w.start, end=w.end, score=w.score) for w in item.windows]
+    return DetectorReport(
+        name=item.detector,
+        label=profile.detector(item.detector).label,
+        modality=item.modality,
+        subject=item.subject,
+        status=item.status,
+        reason=item.reason,
+        score=item.score,
+        logit=item.logit,
+        share=share,
+        windows=thin(windows, MAX_WINDOWS),
+        windows_total=len(windows),
+        details=json_ready(item.details),
+    )
+
+
+def _limits(verdict: Verdict, profile: Profile, provenance: Provenance) -> Limits:
+    decisive = verdict.decisive
+    not_judged = [
+        f"{profile.detector(item.detector).label}: {item.reason}"
+        for item in decisive.evidence
+        if item.status == "not_applicable"
+    ]
+    decoding = provenance.decoding
+    if decoding.truncated:
+        not_judged.append("The file breaks off early; what should follow was not seen.")
+    damaged = decoding.undecodable_packets + decoding.corrupt_pictures
+    if damaged:
+        not_judged.append(f"Damaged parts of the file were left out ({damaged} in all).")
+    known = [*profile.limits]
+    if decisive.interval is not None:
+        known.append(ABOUT_INTERVAL)
+    if sum(one.score is not None for one in verdict.subjects) > 1:
+        known.append(ABOUT_SEVERAL)
+    return Limits(
+        statement=STATEMENT,
+        not_judged=tuple(not_judged),
+        known=tuple(known),
+        error_rates=profile.error_rates,
+    )
+
+
+def _metadata(profile: Profile, provenance: Provenance, run: Run) -> Metadata:
+    cards = sorted(run.models, key=lambda card: card.name)
+    weights = "\n".join(f"{card.name}:{card.sha256}" for card in cards)
+    return Metadata(
+        model_version=f"{profile.name}-{profile.version}",
+        models_used=tuple(
+            ModelUsed(
+                name=card.name,
+                version=card.version,
+                sha256=card.sha256,
+                architecture=card.architecture,
+                licence=card.licence,
+            )
+            for card in cards
+        ),
+        ensemble_size=1,
+        weights_sha256=hashlib.sha256(weights.encode()).hexdigest(),
+        config_sha256=profile.config_sha256,
+        device=run.device,
+        tool_versions=tool_versions(),
+        video_duration_sec=provenance.input.duration_sec,
+        frames_analyzed=run.frames_analyzed,
+        processing_time_sec=run.processing_time,
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+    )
