@@ -84,9 +84,9 @@ def write_clip(
         )
         video.height, video.width = first.shape[:2]
         video.pix_fmt = pixel_format or ("yuvj420p" if codec == "mjpeg" else "yuv420p")
-        if codec != "mpeg4":  # MPEG-4 part 2 has 16 bits for its clock
-            video.codec_context.time_base = TIME_BASE
-        clock = video.codec_context.time_base
+        # AVI counts pictures instead of telling times.
+        clock = 1 / rate if path.suffix == ".avi" else TIME_BASE
+        video.codec_context.time_base = clock
         if rotation:
             video.set_display_rotation(-rotation)
         sound = _SoundWriter(output, audio) if audio else None
