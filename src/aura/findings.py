@@ -52,14 +52,11 @@ MAX_LISTED_CHECKSUMS = 2000
 TOUCHING = 1e-6  # seconds; windows that end and start at the same moment belong together
 
 STATEMENT = (
-    "A score is not a finding of fact. It says how much this clip resembles manipulations that "
-    "the detectors know; a low score does not prove that it is genuine."
+    "A score is not a finding of fact: it says how much this clip resembles manipulations that the "
+    "detectors know. A low score does not prove that a clip is genuine."
 )
-ABOUT_INTERVAL = (
-    "The interval shows how much the score depends on which moments were seen. It does not cover "
-    "kinds of manipulation that the detectors do not know."
-)
-ABOUT_SEVERAL = "With several people the highest score decides, so a false alarm is more likely."
+ABOUT_INTERVAL = "The interval covers the choice of moments, not unknown kinds of manipulation."
+ABOUT_SEVERAL = "With several people the highest score decides: false alarms are likelier."
 
 
 @dataclass(frozen=True)
@@ -104,7 +101,7 @@ def build(verdict: Verdict, profile: Profile, provenance: Provenance, run: Run) 
         modality_agreement=decisive.agreement,
         modality_contribution=_contribution(decisive),
         confidence_interval=_interval(decisive.interval),
-        anomalous_frames=worst_moments(points, profile.fusion.threshold),
+        anomalous_frames=worst_moments(points, profile.fusion.fake_from),
         audio_anomalies=tuple(
             AudioAnomaly(
                 start=segment.start,
@@ -177,7 +174,7 @@ def thin(points: Sequence[Scored], limit: int) -> tuple[Scored, ...]:
 
 
 def find_segments(verdict: Verdict, profile: Profile) -> tuple[Segment, ...]:
-    """Stretches whose windows reach the threshold, per person and modality, in order of time.
+    """Stretches whose windows would be called fake, per person and modality, in order of time.
 
     Only detectors that counted take part. More than `MAX_SEGMENTS`: the highest stay.
     """
@@ -191,7 +188,7 @@ def find_segments(verdict: Verdict, profile: Profile) -> tuple[Segment, ...]:
                 for item in one.evidence
                 if item.modality == modality and one.shares.get(item.detector, 0.0) > 0
                 for window in item.windows
-                if window.score >= profile.fusion.threshold
+                if window.score >= profile.fusion.fake_from
             ]
             found += _merged(hot, modality, subject)
     worst = sorted(found, key=lambda segment: -segment.score)[:MAX_SEGMENTS]

@@ -268,11 +268,9 @@ def _too_little(subject: Subject | None, votes: Sequence[_Vote], profile: Profil
 
 
 def _classify(score: float, profile: Profile) -> tuple[OverallClass, str | None]:
-    """Fake and real each need the minimal confidence; the threshold can only ask for more."""
-    sure = profile.fusion.min_confidence
-    if score >= max(profile.fusion.threshold, sure):
+    if score >= profile.fusion.fake_from:
         return "fake", None
-    if score <= min(profile.fusion.threshold, 1.0 - sure):
+    if score <= profile.fusion.real_up_to:
         return "real", None
     return "uncertain", "The score lies too close to the middle to say either."
 

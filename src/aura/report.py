@@ -16,7 +16,15 @@ import json
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+)
 
 from aura.profiles import ErrorRates  # noqa: TC001 - pydantic needs it when the class is made
 
@@ -38,6 +46,14 @@ def tidy(value: float) -> float:
     return round(value, DIGITS) + 0.0
 
 
+def _showable(value: object) -> object:
+    """A path with bytes that are no UTF-8 as text that JSON can hold."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return value
+
+
+FileText = Annotated[str, BeforeValidator(_showable)]
 Number = Annotated[float, AfterValidator(tidy)]
 Score = Annotated[float, Field(ge=0, le=1), AfterValidator(tidy)]
 Signed = Annotated[float, Field(ge=-1, le=1), AfterValidator(tidy)]
@@ -201,8 +217,8 @@ class Limits(_Part):
 class InputFile(_Part):
     """The file as it was read."""
 
-    name: str
-    path: str
+    name: FileText
+    path: FileText
     sha256: Sha256
     size_bytes: int
     container: str

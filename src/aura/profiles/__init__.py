@@ -72,6 +72,16 @@ class FusionConfig(_Part):
     threshold: float = Field(default=0.5, gt=0, lt=1)
     min_confidence: float = Field(default=0.6, ge=0.5, lt=1)
 
+    @property
+    def fake_from(self) -> float:
+        """The score from which on "fake" is said; the threshold can only ask for more."""
+        return max(self.threshold, self.min_confidence)
+
+    @property
+    def real_up_to(self) -> float:
+        """The score up to which "real" is said."""
+        return min(self.threshold, 1.0 - self.min_confidence)
+
 
 class EvidenceConfig(_Part):
     """What a person's face must offer before a verdict on it is given."""

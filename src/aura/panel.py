@@ -1,0 +1,407 @@
+"""The report in a terminal: one panel, readable at 80 columns, without colour and in ASCII.
+
+Every meaning is carried by words, symbols or height; colour only repeats it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from aura.profiles import Rate
+    from aura.report import ConfidenceInterval, DetectorReport, Report, SubjectReport
+
+MAX_WIDTH = 120  # longer lines are hard to read back to their start
+HEADING_WIDTH = 10
+MOMENTS_SHOWN = 6
+PEOPLE_SHOWN = 8
+NARROW = 24  # columns; a reason squeezed into fewer is put under the name instead
+CHART_ROWS = 2
+CELLS_A_MARK = 10  # columns that a time below the chart takes, with room around it
+AXIS_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 18_000)
+STYLES = {"fake": "bold red", "real": "bold green", "uncertain": "bold yellow"}
+WORDS = {
+    "fake": "Likely manipulated",
+    "real": "No sign of manipulation found",
+    "uncertain": "Uncertain",
+}
+
+
+@dataclass(frozen=True)
+class Glyphs:
+    """The characters that the panel draws with; `levels` from empty to full."""
+
+    symbols: dict[str, str]
+    full: str
+    empty: str
+    line: str
+    span: str
+    point: str
+    axis: str
+    levels: str
+    dot: str
+    bullet: str
+    ellipsis: str
+    frame: box.Box
+
+    def plain(self, text: str) -> str:
+        """A file's name as it can be shown: no control characters, nothing the set lacks."""
+        shown = "".join(char if char.isprintable() else "?" for char in text)
+        return shown if self.levels[-1] == "█" else shown.encode("ascii", "replace").decode()
+
+
+FINE = Glyphs(
+    symbols={"fake": "▲", "real": "●", "uncertain": "◆"},
+    full="█",
+    empty="░",
+    line="─",
+    span="━",
+    point="●",
+    axis="│",
+    levels=" ▁▂▃▄▅▆▇█",
+    dot=" · ",
+    bullet="·",
+    ellipsis="…",
+    frame=box.ROUNDED,
+)
+PLAIN = Glyphs(
+    symbols={"fake": "!", "real": "o", "uncertain": "?"},
+    full="#",
+    empty=".",
+    line="-",
+    span="=",
+    point="O",
+    axis="|",
+    levels=" .:-=+*#@",
+    dot=", ",
+    bullet="-",
+    ellipsis="...",
+    frame=box.ASCII,
+)
+
+
+def print_report(report: Report, console: Console) -> None:
+    """Print the panel, no wider than the console or `MAX_WIDTH`."""
+    glyphs = PLAIN if console.options.ascii_only else FINE
+    console.print(panel(report, width=min(console.width, MAX_WIDTH), glyphs=glyphs))
+
+
+def verdict_line(report: Report, console: Console, name: str) -> Text:
+    """One line about one clip, for a run over many."""
+    glyphs = PLAIN if console.options.ascii_only else FINE
+    verdict = report.prediction.overall_class
+    score = report.prediction.manipulation_confidence
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append(f"{glyphs.symbols[verdict]} {WORDS[verdict]:<30}", style=STYLES[verdict])
+    text.append(f"{_score(score):>5}  {glyphs.plain(name)}")
+    return text
+
+
+def panel(report: Report, *, width: int, glyphs: Glyphs = FINE) -> Panel:
+    """The panel as something rich can print.
+
+    Args:
+        report: what to show. width: columns of the whole panel. glyphs: characters to draw with.
+    """
+    inner = width - 4 - HEADING_WIDTH - 2
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(width=HEADING_WIDTH, style="bold")
+    grid.add_column(width=inner)
+    sections = [
+        ("Verdict", _verdict(report, inner, glyphs)),
+        ("People", _people(report, glyphs)),
+        ("Evidence", _evidence(report, inner, glyphs)),
+        ("Over time", _chart(report, inner, glyphs)),
+        ("Look at", _moments(report, glyphs)),
+        ("Not judged", _not_judged(report)),
+        ("Limits", _limits(report, glyphs)),
+    ]
+    for heading, body in sections:
+        if body is not None:
+            if grid.row_count:
+                grid.add_row("", "")
+            grid.add_row(heading, body)
+    meta = report.metadata
+    foot = glyphs.dot.join(
+        [
+            f"aura {meta.tool_versions['aura']}",
+            f"profile {meta.model_version}",
+            f"{meta.frames_analyzed} pictures in {meta.processing_time_sec:.1f} s",
+        ]
+    )
+    return Panel(
+        grid,
+        box=glyphs.frame,
+        width=width,
+        padding=(0, 1),
+        title=Text(_shorten(glyphs.plain(report.provenance.input.name), width - 12, glyphs)),
+        title_align="left",
+        subtitle=Text(foot, style="dim"),
+        subtitle_align="right",
+    )
+
+
+def clock(seconds: float, *, tenths: bool = False) -> str:
+    """Seconds as m:ss or h:mm:ss.
+
+    >>> clock(75.26), clock(75.26, tenths=True), clock(3675)
+    ('1:15', '1:15.3', '1:01:15')
+    """
+    units = round(seconds * 10) if tenths else int(seconds) * 10
+    minutes, rest = divmod(units, 600)
+    hours, minutes = divmod(minutes, 60)
+    tail = f"{rest / 10:04.1f}" if tenths else f"{rest // 10:02d}"
+    return f"{hours}:{minutes:02d}:{tail}" if hours else f"{minutes}:{tail}"
+
+
+def _score(score: float | None) -> str:
+    # Two digits: more would claim a precision that the interval denies.
+    return "n/a" if score is None else f"{score:.2f}"
+
+
+def _shorten(text: str, width: int, glyphs: Glyphs) -> str:
+    if len(text) <= width:
+        return text
+    keep = width - len(glyphs.ellipsis)
+    return text[: keep - keep // 2] + glyphs.ellipsis + text[len(text) - keep // 2 :]
+
+
+def _verdict(report: Report, width: int, glyphs: Glyphs) -> RenderableType:
+    prediction = report.prediction
+    verdict, score = prediction.overall_class, prediction.manipulation_confidence
+    lines = [Text(f"{glyphs.symbols[verdict]} {WORDS[verdict]}", style=STYLES[verdict])]
+    if prediction.reason:
+        lines.append(Text(prediction.reason))
+    interval = prediction.confidence_interval
+    if score is not None and interval is not None:
+        lines.append(
+            Text(
+                f"Score {_score(score)}"
+                f"{glyphs.dot}{interval.level:.0%} interval {_score(interval.low)} to "
+                f"{_score(interval.high)}"
+                f"{glyphs.dot}confidence {_score(prediction.overall_confidence)}"
+            )
+        )
+        lines.append(_scale(score, interval, min(width, 64), STYLES[verdict], glyphs))
+        if interval.widened_for:
+            causes = "; ".join(interval.widened_for)
+            lines.append(Text(f"Interval widened: {causes}.", style="dim"))
+    return Group(*lines)
+
+
+def _scale(
+    score: float, interval: ConfidenceInterval, width: int, style: str, glyphs: Glyphs
+) -> Text:
+    """The score and its interval on a line from 0 to 1."""
+    left, right = "0 no sign ", " strong signs 1"
+    cells = width - len(left) - len(right)
+    place = [round(value * (cells - 1)) for value in (interval.low, score, interval.high)]
+    text = Text(left, style="dim")
+    for cell in range(cells):
+        if cell == place[1]:
+            text.append(glyphs.point, style=style)
+        elif place[0] <= cell <= place[2]:
+            text.append(glyphs.span, style=style)
+        else:
+            text.append(glyphs.line, style="dim")
+    return text.append(right, style="dim")
+
+
+def _people(report: Report, glyphs: Glyphs) -> RenderableType | None:
+    if len(report.subjects) < 2:
+        return None
+    ranked = sorted(report.subjects, key=lambda one: (not one.decisive, -(one.score or -1.0)))
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for one in ranked[:PEOPLE_SHOWN]:
+        table.add_row(
+            f"Person {one.id}",
+            f"{clock(one.first_seen)} to {clock(one.last_seen)}",
+            _score(one.score),
+            _person_verdict(one, glyphs),
+        )
+    hidden = len(ranked) - PEOPLE_SHOWN
+    if hidden > 0:
+        return Group(table, Text(f"and {hidden} more, all in the JSON report", style="dim"))
+    return table
+
+
+def _person_verdict(one: SubjectReport, glyphs: Glyphs) -> Text:
+    text = Text(
+        f"{glyphs.symbols[one.overall_class]} {WORDS[one.overall_class]}",
+        style=STYLES[one.overall_class],
+    )
+    if one.decisive:
+        text.append(" (decides)", style="default")
+    elif one.score is None:
+        text.append(", too little to judge", style="default")
+    return text
+
+
+def _evidence(report: Report, width: int, glyphs: Glyphs) -> RenderableType:
+    decisive = report.prediction.decisive_subject
+    shown = [one for one in report.detectors if one.subject is None or one.subject == decisive]
+    label = max([len(one.label) for one in shown], default=0)
+    bar = max(10, min(30, width - label - 26))
+    return Group(*(_detector(one, label, bar, width, glyphs) for one in shown))
+
+
+def _detector(
+    one: DetectorReport, label: int, bar: int, width: int, glyphs: Glyphs
+) -> RenderableType:
+    head = Text(f"{one.label:<{label}}  ")
+    if one.score is None:
+        if width - label - 7 < NARROW:
+            return Text(f"{one.label}  n/a  {one.reason or ''}")
+        row = Table.grid()
+        row.add_column(width=label + 2)
+        row.add_column(width=5)
+        row.add_column(width=width - label - 7)
+        row.add_row(one.label, "n/a", Text(one.reason or "", style="dim"))
+        return row
+    filled = round(one.score * bar)
+    head.append(f"{_score(one.score)} ")
+    head.append(glyphs.full * filled)
+    head.append(glyphs.empty * (bar - filled), style="dim")
+    if one.share is not None:
+        counted = f"  counts {one.share:.0%}" if one.share > 0 else "  not counted"
+        head.append(counted, style="dim")
+    if one.reason:
+        note = Table.grid()
+        note.add_column(width=label + 7)
+        note.add_column(width=width - label - 7)
+        note.add_row("", Text(one.reason, style="dim"))
+        return Group(head, note)
+    return head
+
+
+def _series(report: Report) -> list[tuple[float, float]]:
+    """(time, score) of the decisive person: pictures, or windows where no pictures were scored."""
+    decisive = report.prediction.decisive_subject
+    points = [
+        (point.timestamp, point.score)
+        for point in report.prediction.frame_scores
+        if point.subject == decisive
+    ]
+    return points or [
+        ((window.start + window.end) / 2, window.score)
+        for one in report.detectors
+        if (one.subject is None or one.subject == decisive) and one.share
+        for window in one.windows
+    ]
+
+
+def _chart(report: Report, width: int, glyphs: Glyphs) -> RenderableType | None:
+    """Score over time, the highest of each step, two rows high, above a time axis."""
+    series = _series(report)
+    end = max([report.metadata.video_duration_sec or 0.0, *(time for time, _ in series)])
+    if not series or end <= 0:
+        return None
+    cells = width - 3
+    heights: list[float | None] = [None] * cells
+    for time, score in series:
+        cell = min(cells - 1, max(0, int(time / end * cells)))
+        heights[cell] = max(score, heights[cell] or 0.0)
+    heights = _bridge(heights, series, end)
+    rows = [
+        _chart_row(heights, row, "1" if row == CHART_ROWS - 1 else "0" if row == 0 else " ", glyphs)
+        for row in reversed(range(CHART_ROWS))
+    ]
+    return Group(*rows, Text("  " + _axis(end, cells), style="dim"))
+
+
+def _bridge(
+    heights: Sequence[float | None], series: Sequence[tuple[float, float]], end: float
+) -> list[float | None]:
+    """Carry a value over cells that are finer than the sampling, but not over real gaps."""
+    times = sorted(time for time, _ in series)
+    steps = sorted(b - a for a, b in pairwise(times))
+    usual = steps[len(steps) // 2] if steps else 0.0
+    reach = round(usual / end * len(heights) + 0.5)
+    filled = list(heights)
+    since = reach + 1
+    for cell, height in enumerate(heights):
+        since = 0 if height is not None else since + 1
+        if height is None and since <= reach and cell > 0:
+            filled[cell] = filled[cell - 1]
+    return filled
+
+
+def _chart_row(heights: Sequence[float | None], row: int, label: str, glyphs: Glyphs) -> Text:
+    text = Text(f"{label}{glyphs.axis}", style="dim")
+    steps = len(glyphs.levels) - 1
+    for height in heights:
+        if height is None:
+            text.append(" ")
+            continue
+        # The lowest step is always drawn where a face was seen: a blank means "no face".
+        level = max(1, round(height * steps * CHART_ROWS)) - row * steps
+        text.append(
+            glyphs.levels[min(steps, max(0, level))], style="red" if height >= 0.5 else "green"
+        )
+    return text
+
+
+def _axis(end: float, cells: int) -> str:
+    """Round times under the chart, as many as fit, each centred below its moment."""
+    room = max(1, cells // CELLS_A_MARK)
+    step = next((step for step in AXIS_STEPS if end / step <= room), end)
+    line = [" "] * cells
+    for index in range(int(end / step) + 1):
+        mark = clock(index * step, tenths=step < 1)
+        left = max(0, min(cells - len(mark), int(index * step / end * cells) - len(mark) // 2))
+        if "".join(line[max(0, left - 2) : left + len(mark)]).strip():
+            continue  # the last mark would run into the one before
+        line[left : left + len(mark)] = mark
+    return "".join(line).rstrip()
+
+
+def _moments(report: Report, glyphs: Glyphs) -> RenderableType | None:
+    moments = report.prediction.anomalous_frames[:MOMENTS_SHOWN]
+    if not moments:
+        return None
+    several = {moment.subject for moment in moments} != {report.prediction.decisive_subject}
+    parts = [
+        f"{clock(moment.timestamp, tenths=True)} ({_score(moment.confidence)}"
+        + (f", person {moment.subject})" if several else ")")
+        for moment in moments
+    ]
+    return Text(glyphs.dot.join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts))
+
+
+def _not_judged(report: Report) -> RenderableType | None:
+    # The detectors' own reasons already stand beside their names.
+    labels = tuple(f"{one.label}: " for one in report.detectors)
+    rest = [line for line in report.limits.not_judged if not line.startswith(labels)]
+    return Text("\n".join(rest)) if rest else None
+
+
+def _limits(report: Report, glyphs: Glyphs) -> RenderableType:
+    rates = report.limits.error_rates
+    if rates is None:
+        measured = "How often this profile errs has not been measured yet."
+    else:
+        measured = (
+            f"On {rates.data_set}: {_rate(rates.real_called_manipulated)} of genuine clips were "
+            f"called manipulated, {_rate(rates.manipulated_called_real)} of manipulated ones went "
+            f"unnoticed, {_rate(rates.uncertain)} of all stayed uncertain."
+        )
+    table = Table.grid(padding=(0, 1, 0, 0))
+    for line in (measured, *report.limits.known):
+        table.add_row(glyphs.bullet, Text(line))
+    return Group(Text(report.limits.statement), table)
+
+
+def _rate(rate: Rate) -> str:
+    return f"{rate.value:.0%}"
