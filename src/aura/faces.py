@@ -152,7 +152,11 @@ def decode(
     )
     confidence = scores[keep, 1]
     chosen = suppress(boxes, confidence)
-    return boxes[chosen], points[chosen], confidence[chosen]
+    return (
+        boxes[chosen].astype(np.float32),
+        points[chosen].astype(np.float32),
+        confidence[chosen].astype(np.float32),
+    )
 
 
 def suppress(boxes: NDArray[Any], scores: NDArray[Any], iou: float = NMS_IOU) -> list[int]:
@@ -207,9 +211,7 @@ def crop_matrix(landmarks: Points, side: int = CROP_SIDE, span: float = CROP_SPA
     return similarity(landmarks, (TEMPLATE + margin) * (side / span))
 
 
-def align(
-    image: Image, landmarks: Points, side: int = CROP_SIDE, span: float = CROP_SPAN
-) -> Image:
+def align(image: Image, landmarks: Points, side: int = CROP_SIDE, span: float = CROP_SPAN) -> Image:
     """Cut an aligned face out of a picture.
 
     Args:

@@ -9,13 +9,18 @@ often do) and by source (no source on both sides).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from aura.calibration import sigmoid
-from aura.media import MediaInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from aura.media import MediaInfo
 
 RIDGE = 1.0
 FOLDS = 5

@@ -105,9 +105,7 @@ def bootstrap(
     return Estimate(value, float(low), float(high))
 
 
-def auc_interval(
-    labels: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None
-) -> Estimate:
+def auc_interval(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None) -> Estimate:
     """`auc` with its interval.
 
     >>> auc_interval([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9]).value

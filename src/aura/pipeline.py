@@ -1,10 +1,10 @@
 """One journey from a video file to a report, in five steps; everything else calls `analyze`.
 
-    media     probe, hash, decode once
-    subjects  faces found, tracked and aligned; speech found
-    evidence  each detector scores one-second windows, or says why it can't
-    verdict   calibration, fusion, reject option, interval
-    report    one typed document
+media     probe, hash, decode once
+subjects  faces found, tracked and aligned; speech found
+evidence  each detector scores one-second windows, or says why it can't
+verdict   calibration, fusion, reject option, interval
+report    one typed document
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from aura import findings, media
+from aura import findings, media, pictures
 from aura.detectors.registry import open_detectors
 from aura.faces import FaceDetector
 from aura.fusion import Subject, decide
@@ -32,6 +32,9 @@ from aura.runtime import ModelCard, load_model, resolve_device
 from aura.speech import SpeechDetector
 from aura.subjects import FacesMode, SubjectTracker
 from aura.versions import ffmpeg_versions
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # hook(stage, completed, total): stages `probe`, `analyse` (in seconds of the clip; total None when
 # the file does not say how long it is) and `verdict`. An exception from it stops the analysis.
@@ -93,9 +96,7 @@ def analyze(
         device=device,
         models=used_models(settings, device),
     )
-    report = findings.build(
-        verdict, settings, provenance_of(source, log, tracker, fps, faces), run
-    )
+    report = findings.build(verdict, settings, provenance_of(source, log, tracker, fps, faces), run)
     tell("verdict", 1.0, 1.0)
     return report
 
@@ -164,7 +165,7 @@ def provenance_of(
         ),
         decoding=Decoding(
             sampling_fps=fps or media.sample_rate_of(video),
-            max_side=media.MAX_SIDE,
+            max_side=pictures.MAX_SIDE,
             faces=faces,
             undecodable_packets=log.bad_packets,
             corrupt_pictures=log.corrupt_pictures,

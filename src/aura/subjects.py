@@ -8,13 +8,11 @@ pictures is kept, so memory does not grow with the clip.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from aura.detectors.base import Chunk, FaceTrack, Sound
 from aura.faces import CROP_SIDE, Face, FaceDetector, align, box_iou, face_quality
@@ -22,12 +20,18 @@ from aura.media import Frame, SoundBlock
 from aura.mouth import MOUTH_SIDE, REACH, mouth_crop, smooth_landmarks
 from aura.speech import BLOCK, SAMPLE_RATE, SpeechDetector
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
 FacesMode = Literal["all", "single"]
 
 CHUNK_SECONDS = 4.0  # what detectors get at a time
 CHUNK_CROPS = 160  # or as soon as so many faces are waiting: 24 MB
-CHUNK_SOUND = 60.0  # or so many seconds of sound: a file may hold all its sound before its pictures
+CHUNK_SOUND = 60.0  # or so many seconds of sound: some files hold it all before the pictures
 SAME_PLACE_IOU = 0.25  # a talking head moves less than its own width between samples
+NEAR_PLACE = 0.9  # face sizes; within this distance it may still be the same, quickly moving head
 MAX_GAP = 1.0  # seconds without a detection before place no longer tells who it is
 MAX_SPAN = 0.6  # seconds between detections over which landmarks may be interpolated
 LIKENESS_SIDE = 24  # pixels of the thumbnail by which a person is known again
@@ -39,7 +43,7 @@ CUT_DIFFERENCE = 28.0  # mean change in grey levels between samples that counts 
 
 @dataclass
 class Person:
-    """One tracked person: where they were seen last, what they look like, what waits for a chunk."""
+    """One tracked person: last place, looks, and what waits for the next chunk."""
 
     id: int
     box: NDArray[np.float32]
@@ -180,6 +184,8 @@ class SubjectTracker:
                     pairs.append((1.0 + near + alike, index, person))
                 elif alike >= SAME_PERSON:
                     pairs.append((alike, index, person))
+                elif fresh and not cut and _distance(face.box, person.box) <= NEAR_PLACE:
+                    pairs.append((near + 0.1 * alike, index, person))
         pairs.sort(key=lambda pair: -pair[0])
         matched: dict[int, Person] = {}
         taken: set[int] = set()
@@ -266,6 +272,13 @@ def likeness(crop: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray((values - values.mean()) / max(float(values.std()), 1.0), dtype=np.float32)
 
 
+def _distance(box: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Distance of two boxes' centres, in sizes of the larger box."""
+    centre = (box[:2] + box[2:] - other[:2] - other[2:]) / 2
+    sides = [float(np.sqrt(max(np.prod(b[2:] - b[:2]), 1.0))) for b in (box, other)]
+    return float(np.hypot(*centre)) / max(sides)
+
+
 def _norm(values: NDArray[np.float32]) -> float:
     return max(float(np.sqrt((values * values).mean())), 1e-6)
 
@@ -276,14 +289,11 @@ def _runs(
     """Stretches of detections without a cut (marked by NaN) or a gap over `MAX_SPAN`."""
     run: list[tuple[float, NDArray[np.float32]]] = []
     for time, points in known:
-        if np.isnan(points[0, 0]):
-            gap = True
-        else:
-            gap = bool(run) and time - run[-1][0] > MAX_SPAN
-        if gap and run:
+        cut = bool(np.isnan(points[0, 0]))
+        if run and (cut or time - run[-1][0] > MAX_SPAN):
             yield np.array([t for t, _ in run]), np.stack([p for _, p in run])
             run = []
-        if not np.isnan(points[0, 0]):
+        if not cut:
             run.append((time, points))
     if run:
         yield np.array([t for t, _ in run]), np.stack([p for _, p in run])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +55,11 @@ class SlidingWindows:
     [(0.0, 0.4)]
     """
 
-    aggregators: dict[str, Aggregator] = {"mean": _mean, "max": _max, "top-k": _top_k}  # noqa: RUF012
+    aggregators: ClassVar[dict[str, Aggregator]] = {
+        "mean": _mean,
+        "max": _max,
+        "top-k": _top_k,
+    }
 
     def __init__(self, seconds: float = WINDOW_SECONDS, overlap: float = WINDOW_OVERLAP) -> None:
         if seconds <= 0 or not 0 <= overlap < 1:
@@ -72,14 +76,14 @@ class SlidingWindows:
         if length <= self.seconds:
             return [(start, end)]
         count = int(np.floor((length - self.seconds) / self.step + 1e-9)) + 1
-        spans = [(start + i * self.step, start + i * self.step + self.seconds) for i in range(count)]
+        spans = [
+            (start + i * self.step, start + i * self.step + self.seconds) for i in range(count)
+        ]
         if end - spans[-1][1] > self.step / 2:
             spans.append((end - self.seconds, end))
         return spans
 
-    def gather(
-        self, times: Values, values: Values, start: float, end: float
-    ) -> list[Window]:
+    def gather(self, times: Values, values: Values, start: float, end: float) -> list[Window]:
         """Mean of the values that fall in each window; windows without any are left out.
 
         Args:

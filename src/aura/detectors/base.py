@@ -7,14 +7,16 @@ end (`conclude`). One detector object serves one clip; the network behind it is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-from aura.windows import Window
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from aura.windows import Window
 
 SAMPLE_RATE = 16_000  # Hz; contract: 16 kHz mono
 SPEECH_STEP = 512 / SAMPLE_RATE  # seconds that one speech probability covers

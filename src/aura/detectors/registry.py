@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from aura.detectors.base import Detector
+from typing import TYPE_CHECKING
+
 from aura.detectors.sync import SyncDetector
 from aura.detectors.visual import VisualDetector
-from aura.profiles import Profile
+
+if TYPE_CHECKING:
+    from aura.detectors.base import Detector
+    from aura.profiles import Profile
 
 # Model name in a profile -> the detector that runs it.
 DETECTORS: dict[str, type[VisualDetector] | type[SyncDetector]] = {

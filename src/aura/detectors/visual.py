@@ -8,14 +8,17 @@ so neither is averaged into the other here. Network and figures: `weights/visual
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aura.calibration import sigmoid
 from aura.detectors.base import Chunk, Evidence, FrameScore, not_applicable
 from aura.runtime import Session, load_model
 from aura.windows import SlidingWindows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 NAMES = ("visual_blend", "visual_generated")  # the network's outputs, in order
 BATCH = 16  # pictures per run; the last batch is padded so that the engine sees one shape only

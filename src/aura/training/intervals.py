@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from aura.metrics import auc_interval
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 
 def auc_entry(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike) -> dict[str, Any]:

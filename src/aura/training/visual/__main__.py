@@ -7,7 +7,8 @@ import json
 import os
 from pathlib import Path
 
-from aura.training.visual import crops, loop
+from aura.runtime import weights_dir
+from aura.training.visual import crops, evaluate, export, loop
 
 CONFIG = Path(__file__).with_name("config.json")
 
@@ -15,19 +16,26 @@ CONFIG = Path(__file__).with_name("config.json")
 def main() -> None:
     """Run one step of the recipe."""
     parser = argparse.ArgumentParser(prog="python -m aura.training.visual", description=__doc__)
-    parser.add_argument("step", choices=["prepare", "train"])
+    parser.add_argument("step", choices=["prepare", "train", "evaluate", "export"])
     parser.add_argument("--data", type=Path, default=os.environ.get("AURA_DATA"))
     parser.add_argument("--out", type=Path, required=True, help="folder outside the repository")
     parser.add_argument("--run", default="run", help="name of this training below --out")
     parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument("--from", dest="start_from", type=Path, help="checkpoint to begin with")
     arguments = parser.parse_args()
+    checkpoint = arguments.out / arguments.run / "latest.pt"
+    figures = arguments.out / arguments.run / "figures.json"
     config = json.loads(arguments.config.read_text(encoding="utf-8"))
     if arguments.step == "prepare":
         if arguments.data is None:
             parser.error("prepare needs --data or AURA_DATA")
         done = crops.prepare(arguments.data, arguments.out)
-        print(f"{len(done.images)} aligned faces in {arguments.out}")  # noqa: T201
+        print(f"{len(done.images)} aligned faces in {arguments.out}")
+    elif arguments.step == "evaluate":
+        print(json.dumps(evaluate.evaluate(checkpoint, arguments.out, figures), indent=2))
+    elif arguments.step == "export":
+        card = export.export(checkpoint, arguments.out, weights_dir(), figures)
+        print(f"wrote {card}")
     else:
         loop.train(arguments.out, arguments.out / arguments.run, config, arguments.start_from)
 

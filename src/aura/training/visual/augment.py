@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import av
 import cv2
@@ -23,9 +24,10 @@ Step = Callable[[Image], Image]
 def jpeg(image: Image, quality: int) -> Image:
     """Through JPEG and back; (H, W, 3) uint8 RGB."""
     done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
+    decoded: Any = cv2.imdecode(data, cv2.IMREAD_COLOR) if done else None
+    if decoded is None:
         raise ValueError("the picture can't be encoded as JPEG")
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    return np.ascontiguousarray(decoded[..., ::-1])
 
 
 def h264(image: Image, crf: int, preset: str, lead: int, shift: int) -> Image:
@@ -55,7 +57,7 @@ def h264(image: Image, crf: int, preset: str, lead: int, shift: int) -> Image:
     packets += encoder.encode(None)
     for packet in [*packets, None]:
         for decoded in decoder.decode(packet):
-            last = decoded.to_ndarray(format="rgb24")
+            last = np.asarray(decoded.to_ndarray(format="rgb24"), np.uint8)
     return last
 
 

@@ -26,7 +26,17 @@ Random = np.random.Generator
 JAW = ((17, 50), (19, 72), (26, 92), (40, 107), (56, 112), (72, 107), (86, 92), (93, 72), (95, 50))
 BROWS = ((88, 38), (72, 33), (56, 35), (40, 33), (24, 38))
 FOREHEAD = ((90, 28), (75, 10), (56, 4), (37, 10), (22, 28))
-INNER = ((28, 46), (32, 80), (42, 100), (56, 104), (70, 100), (80, 80), (84, 46), (70, 40), (42, 40))
+INNER = (
+    (28, 46),
+    (32, 80),
+    (42, 100),
+    (56, 104),
+    (70, 100),
+    (80, 80),
+    (84, 46),
+    (70, 40),
+    (42, 40),
+)
 CENTRE = (56.0, 70.0)
 
 KINDS = ("hull", "forehead", "inner", "ellipse", "mouth")
@@ -138,7 +148,7 @@ def soften(image: Image, random: Random) -> Image:
 
 
 def match_colour(source: Image, target: Image, mask: Mask) -> Image:
-    """Give the source the target's colour mean and spread under the mask (Reinhard et al., 2001)."""
+    """Give the source the target's colour under the mask, mean and spread (Reinhard, 2001)."""
     inside = mask > 0.3
     if inside.sum() < 50:
         return source

