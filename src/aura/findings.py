@@ -308,6 +308,7 @@ def _limits(verdict: Verdict, profile: Profile, provenance: Provenance) -> Limit
     damaged = decoding.undecodable_packets + decoding.corrupt_pictures
     if damaged:
         not_judged.append(f"Damaged parts of the file were left out ({damaged} in all).")
+    not_judged += decoding.notes
     known = [*profile.limits]
     if decisive.interval is not None:
         known.append(ABOUT_INTERVAL)

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -18,8 +18,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import Console
-
+    from aura.batch import Outcome
     from aura.profiles import Rate
     from aura.report import ConfidenceInterval, DetectorReport, Report, SubjectReport
 
@@ -37,6 +36,14 @@ WORDS = {
     "real": "No sign of manipulation found",
     "uncertain": "Uncertain",
 }
+
+
+class Terminal(Console):
+    """A console that leaves a closed pipe to its caller, who knows the exit code for it."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise instead of ending the process."""
+        raise BrokenPipeError
 
 
 @dataclass(frozen=True)
@@ -98,15 +105,17 @@ def print_report(report: Report, console: Console) -> None:
     console.print(panel(report, width=min(console.width, MAX_WIDTH), glyphs=glyphs))
 
 
-def verdict_line(report: Report, console: Console, name: str) -> Text:
-    """One line about one clip, for a run over many."""
+def outcome_line(outcome: Outcome, console: Console) -> Text:
+    """One line about one file of many."""
     glyphs = PLAIN if console.options.ascii_only else FINE
-    verdict = report.prediction.overall_class
-    score = report.prediction.manipulation_confidence
     text = Text(no_wrap=True, overflow="ellipsis")
+    if outcome.report is None:
+        # The message names the file.
+        return Text(f"x {glyphs.plain(outcome.error or 'failed')}", style="bold")
+    verdict = outcome.report.prediction.overall_class
+    score = outcome.report.prediction.manipulation_confidence
     text.append(f"{glyphs.symbols[verdict]} {WORDS[verdict]:<30}", style=STYLES[verdict])
-    text.append(f"{_score(score):>5}  {glyphs.plain(name)}")
-    return text
+    return text.append(f"{_score(score):>5}  {glyphs.plain(str(outcome.path))}")
 
 
 def panel(report: Report, *, width: int, glyphs: Glyphs = FINE) -> Panel:

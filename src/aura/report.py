@@ -259,6 +259,8 @@ class Decoding(_Part):
     repaired_timestamps: int
     sound_gaps: int
     truncated: bool
+    notes: tuple[str, ...] = ()
+    """What else a reader should know, such as a sound track that can't be decoded."""
     libraries: dict[str, str]
 
 

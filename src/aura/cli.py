@@ -1,0 +1,296 @@
+"""The command line: options in, exit code out; everything else is called, and called late.
+
+Commands live in the modules that `COMMAND_MODULES` names, each with `register(app)`. Those modules
+import their heavy parts inside their functions, so that `aura --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+from enum import StrEnum
+from importlib import import_module
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aura import __version__
+from aura.errors import AuraError, Cancelled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from aura.batch import Outcome, Settings, Summary
+    from aura.report import Report
+
+    Hook = Callable[[str, float, float | None], None]
+
+COMMAND_MODULES = ("aura.doctor",)
+DEBUG_VARIABLE = "AURA_DEBUG"
+EXIT_INTERNAL = 1
+EXIT_USAGE = 2
+EXIT_SOME_FAILED = 3
+EXIT_PIPE_CLOSED = 141  # 128 + SIGPIPE: the reader went away (`| head`), nobody is left to tell
+
+app = typer.Typer(
+    name="aura",
+    help="Says, with evidence, whether a talking-head video is manipulated.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Faces(StrEnum):
+    """Whose face is judged."""
+
+    all = "all"
+    single = "single"
+
+
+class Device(StrEnum):
+    """Where the networks run."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"aura {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print version."),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show a traceback when something breaks.")
+    ] = False,
+) -> None:
+    """Says, with evidence, whether a talking-head video is manipulated."""
+    if debug:
+        os.environ[DEBUG_VARIABLE] = "1"
+
+
+@app.command()
+def analyze(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH", help="Video files, or folders of them.")
+    ],
+    *,
+    profile: Annotated[str, typer.Option(help="Which detectors to use.")] = "lite",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write each report there as JSON.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print only the report (several: one line each).")
+    ] = False,
+    jsonl: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Append one JSON line a file; run again to go on."),
+    ] = None,
+    faces: Annotated[
+        Faces, typer.Option(help="Judge every person, or skip pictures with several.")
+    ] = Faces.all,
+    fps: Annotated[
+        float | None, typer.Option(help="Pictures looked at a second [default: 5; 10 from 1080p]")
+    ] = None,
+    device: Annotated[Device, typer.Option(help="Where the networks run.")] = Device.auto,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress and no notes; results only.")
+    ] = False,
+) -> None:
+    """Analyse videos.
+
+    One file gives a panel in the terminal. Several files, or a folder, give one line each, go on
+    after failures, and end with exit code 3 if any failed.
+
+    Exit codes: 0 analysed, 2 wrong option, 3 a file can't be analysed, 4 weights or environment,
+    130 stopped.
+    """
+    from aura.batch import Settings, find_media, save_report  # noqa: PLC0415
+    from aura.profiles import load_profile  # noqa: PLC0415
+
+    load_profile(profile)  # a wrong name is told before anything is decoded
+    settings = Settings(profile, faces.value, fps)
+
+    def run(path: Path, hook: Hook | None) -> Report:
+        report = _load_pipeline()(
+            path, profile=profile, faces=faces.value, fps=fps, device=device.value, hook=hook
+        )
+        if out is not None:
+            target = save_report(report, out)
+            if not quiet and not several:
+                _note(f"Report written to {target}")
+        return report
+
+    several = len(paths) > 1 or jsonl is not None or paths[0].is_dir()
+    if several:
+        files = find_media(paths)
+        summary = _analyze_many(files, run, settings, jsonl, as_json=as_json, quiet=quiet)
+        if summary.any_failed:
+            raise typer.Exit(EXIT_SOME_FAILED)
+        return
+    with _progress(quiet=quiet) as begin:
+        report = run(paths[0], begin(paths[0].name))
+    if as_json:
+        _write(report.to_json())
+    elif not (quiet and out is not None):
+        from aura.panel import print_report  # noqa: PLC0415
+
+        print_report(report, _console())
+
+
+def _analyze_many(
+    files: Sequence[Path],
+    run: Callable[[Path, Hook | None], Report],
+    settings: Settings,
+    jsonl: Path | None,
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> Summary:
+    from aura.batch import ResultsFile, run_batch  # noqa: PLC0415
+    from aura.panel import outcome_line  # noqa: PLC0415
+
+    console = _console()
+    done = 0
+
+    def tell(outcome: Outcome, line: str | None) -> None:
+        nonlocal done
+        done += 1
+        if as_json:
+            if line is not None:
+                _write(line + "\n")
+        elif not outcome.skipped and not (quiet and jsonl is not None):
+            console.print(outcome_line(outcome, console))
+        if outcome.error is not None and (as_json or quiet):
+            _note(f"aura: {outcome.error}")
+
+    with contextlib.ExitStack() as stack:
+        results = stack.enter_context(ResultsFile(jsonl)) if jsonl else None
+        begin = stack.enter_context(_progress(quiet=quiet))
+        try:
+            summary = run_batch(
+                files,
+                lambda path: run(path, begin(f"[{done + 1}/{len(files)}] {path.name}")),
+                settings,
+                results=results,
+                on_outcome=tell,
+                explain=_internal,
+            )
+        except (KeyboardInterrupt, Cancelled):
+            again = "; run the same command again to go on" if jsonl else ""
+            raise Cancelled(f"stopped after {done} of {len(files)} files{again}") from None
+    if not quiet:
+        where = f" Results in {jsonl}." if jsonl else ""
+        _note(f"{summary}{where}")
+    return summary
+
+
+def _load_pipeline() -> Callable[..., Report]:
+    """`pipeline.analyze`, imported when it is needed and not before."""
+    from aura import pipeline  # noqa: PLC0415
+
+    return pipeline.analyze
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a report."""
+    from aura.report import pretty_json, report_schema  # noqa: PLC0415
+
+    _write(pretty_json(report_schema()) + "\n")
+
+
+def _console(*, stderr: bool = False) -> Any:
+    from aura.panel import Terminal  # noqa: PLC0415 - not needed for `--json`
+
+    return Terminal(stderr=stderr, highlight=False)
+
+
+def _write(text: str) -> None:
+    """Text to standard output as UTF-8, whatever the terminal's encoding says."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode("utf-8", "replace"))
+    sys.stdout.buffer.flush()
+
+
+def _note(text: str) -> None:
+    """A line on standard error; control characters in file names can't reach the terminal."""
+    shown = "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
+    with contextlib.suppress(OSError):
+        typer.echo(shown, err=True)
+
+
+@contextlib.contextmanager
+def _progress(*, quiet: bool) -> Iterator[Callable[[str], Hook | None]]:
+    """A function that begins a bar for a file and gives its hook; only on a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from aura.progress import Bars  # noqa: PLC0415
+
+    with Bars(_console(stderr=True)) as bars:
+        yield bars.begin
+
+
+def _internal(error: BaseException) -> str:
+    """One sentence about an exception that nobody foresaw."""
+    if os.environ.get(DEBUG_VARIABLE) not in {None, "", "0"}:
+        traceback.print_exception(error)
+    text = str(error).strip().splitlines()
+    detail = f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+    return (
+        f"internal error ({detail}); please report it, with the traceback that "
+        "`aura --debug ...` shows"
+    )
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; every exception ends here."""
+    try:
+        for module in COMMAND_MODULES:
+            import_module(module).register(app)
+        command = typer.main.get_command(app)
+        with command.make_context("aura", list(arguments)) as context:
+            command.invoke(context)
+        sys.stdout.flush()
+    except typer.Exit as stop:
+        return stop.exit_code
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - no traceback reaches a user
+        return _exit_code(error)
+    return 0
+
+
+def _exit_code(error: BaseException) -> int:
+    """Say what went wrong, in one line, and choose the exit code."""
+    if isinstance(error, BrokenPipeError):
+        # Python flushes standard output once more at exit; let that go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE_CLOSED
+    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+        error = Cancelled("stopped; nothing was kept")
+    if isinstance(error, AuraError):
+        _note(f"aura: {error}")
+        return error.exit_code
+    show = getattr(error, "show", None)
+    if callable(show):  # the option parser's own errors know how to show themselves
+        show()
+        return EXIT_USAGE
+    _note(f"aura: {_internal(error)}")
+    return EXIT_INTERNAL
+
+
+def main() -> None:
+    """Entry point of the `aura` command."""
+    sys.exit(run(sys.argv[1:]))

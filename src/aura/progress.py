@@ -1,0 +1,60 @@
+"""A progress bar on standard error, fed by the pipeline's hook."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
+STAGES = {
+    "probe": "reading the file",
+    "analyse": "looking and listening",
+    "verdict": "weighing the evidence",
+}
+NAME_WIDTH = 32
+
+
+class Bars:
+    """One bar at a time; it leaves nothing behind on the terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            SpinnerColumn("line" if console.options.ascii_only else "dots"),
+            TextColumn("{task.fields[name]}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.description}", markup=False, style="dim"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            transient=True,
+        )
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def begin(self, name: str) -> Callable[[str, float, float | None], None]:
+        """A hook that shows how far one file has got."""
+        for task in self._progress.task_ids:
+            self._progress.remove_task(task)
+        shown = "".join(char if char.isprintable() else "?" for char in name)
+        if len(shown) > NAME_WIDTH:
+            shown = shown[: NAME_WIDTH - 3] + "..."
+        bar = self._progress.add_task(STAGES["probe"], name=shown, total=None)
+        stage_now = ""
+
+        def hook(stage: str, completed: float, total: float | None) -> None:
+            nonlocal stage_now
+            if stage != stage_now:
+                stage_now = stage
+                self._progress.reset(bar, total=total, description=STAGES.get(stage, stage))
+            self._progress.update(bar, completed=completed, total=total)
+
+        return hook
