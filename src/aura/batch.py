@@ -329,7 +329,19 @@ def _attempt(
     except AuraError:
         raise
     except Exception as error:  # noqa: BLE001 - one odd file must not end a night's run
-        return Outcome(path, error_kind="internal", error=explain(error))
+        return Outcome(path, error_kind="internal", error=f"{path}: {explain(error)}")
+
+
+def make_folder(folder: Path) -> None:
+    """Create the folder for reports before any work is done.
+
+    Raises:
+        UsageError: it can't be created.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {folder} can't be created ({error.strerror})") from None
 
 
 def save_report(report: Report, folder: Path) -> Path:
@@ -345,7 +357,6 @@ def save_report(report: Report, folder: Path) -> Path:
     stem = Path(source.name).stem or "clip"
     target = folder / f"{stem}.report.json"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         if target.exists() and not _is_about(target, source.sha256):
             target = folder / f"{stem}-{source.sha256[:8]}.report.json"
         _write_whole(target, report.to_json())

@@ -7,6 +7,7 @@ import their heavy parts inside their functions, so that `aura --help` answers a
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import traceback
@@ -117,11 +118,13 @@ def analyze(
     Exit codes: 0 analysed, 2 wrong option, 3 a file can't be analysed, 4 weights or environment,
     130 stopped.
     """
-    from aura.batch import Settings, find_media, save_report  # noqa: PLC0415
+    from aura.batch import Settings, find_media, make_folder, save_report  # noqa: PLC0415
     from aura.profiles import load_profile  # noqa: PLC0415
 
     load_profile(profile)  # a wrong name is told before anything is decoded
     settings = Settings(profile, faces.value, fps)
+    if out is not None:
+        make_folder(out)
 
     def run(path: Path, hook: Hook | None) -> Report:
         report = _load_pipeline()(
@@ -171,9 +174,9 @@ def _analyze_many(
         if as_json:
             if line is not None:
                 _write(line + "\n")
-        elif not outcome.skipped and not (quiet and jsonl is not None):
-            console.print(outcome_line(outcome, console))
-        if outcome.error is not None and (as_json or quiet):
+        elif outcome.report is not None and not (quiet and jsonl is not None):
+            console.print(outcome_line(outcome.report, outcome.path, console))
+        if outcome.error is not None:
             _note(f"aura: {outcome.error}")
 
     with contextlib.ExitStack() as stack:
@@ -258,6 +261,9 @@ def _internal(error: BaseException) -> str:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; every exception ends here."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a "?" is better than no verdict
     try:
         for module in COMMAND_MODULES:
             import_module(module).register(app)

@@ -5,20 +5,18 @@ Every meaning is carried by words, symbols or height; colour only repeats it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from aura.chart import FINE, PLAIN, Glyphs, clock, score_chart
 
-    from aura.batch import Outcome
+if TYPE_CHECKING:
+    from pathlib import Path
+
     from aura.profiles import Rate
     from aura.report import ConfidenceInterval, DetectorReport, Report, SubjectReport
 
@@ -27,9 +25,6 @@ HEADING_WIDTH = 10
 MOMENTS_SHOWN = 6
 PEOPLE_SHOWN = 8
 NARROW = 24  # columns; a reason squeezed into fewer is put under the name instead
-CHART_ROWS = 2
-CELLS_A_MARK = 10  # columns that a time below the chart takes, with room around it
-AXIS_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 18_000)
 STYLES = {"fake": "bold red", "real": "bold green", "uncertain": "bold yellow"}
 WORDS = {
     "fake": "Likely manipulated",
@@ -46,76 +41,20 @@ class Terminal(Console):
         raise BrokenPipeError
 
 
-@dataclass(frozen=True)
-class Glyphs:
-    """The characters that the panel draws with; `levels` from empty to full."""
-
-    symbols: dict[str, str]
-    full: str
-    empty: str
-    line: str
-    span: str
-    point: str
-    axis: str
-    levels: str
-    dot: str
-    bullet: str
-    ellipsis: str
-    frame: box.Box
-
-    def plain(self, text: str) -> str:
-        """A file's name as it can be shown: no control characters, nothing the set lacks."""
-        shown = "".join(char if char.isprintable() else "?" for char in text)
-        return shown if self.levels[-1] == "█" else shown.encode("ascii", "replace").decode()
-
-
-FINE = Glyphs(
-    symbols={"fake": "▲", "real": "●", "uncertain": "◆"},
-    full="█",
-    empty="░",
-    line="─",
-    span="━",
-    point="●",
-    axis="│",
-    levels=" ▁▂▃▄▅▆▇█",
-    dot=" · ",
-    bullet="·",
-    ellipsis="…",
-    frame=box.ROUNDED,
-)
-PLAIN = Glyphs(
-    symbols={"fake": "!", "real": "o", "uncertain": "?"},
-    full="#",
-    empty=".",
-    line="-",
-    span="=",
-    point="O",
-    axis="|",
-    levels=" .:-=+*#@",
-    dot=", ",
-    bullet="-",
-    ellipsis="...",
-    frame=box.ASCII,
-)
-
-
 def print_report(report: Report, console: Console) -> None:
     """Print the panel, no wider than the console or `MAX_WIDTH`."""
     glyphs = PLAIN if console.options.ascii_only else FINE
     console.print(panel(report, width=min(console.width, MAX_WIDTH), glyphs=glyphs))
 
 
-def outcome_line(outcome: Outcome, console: Console) -> Text:
+def outcome_line(report: Report, path: Path, console: Console) -> Text:
     """One line about one file of many."""
     glyphs = PLAIN if console.options.ascii_only else FINE
     text = Text(no_wrap=True, overflow="ellipsis")
-    if outcome.report is None:
-        # The message names the file.
-        return Text(f"x {glyphs.plain(outcome.error or 'failed')}", style="bold")
-    verdict = outcome.report.prediction.overall_class
-    score = outcome.report.prediction.manipulation_confidence
+    verdict = report.prediction.overall_class
+    score = report.prediction.manipulation_confidence
     text.append(f"{glyphs.symbols[verdict]} {WORDS[verdict]:<30}", style=STYLES[verdict])
-    return text.append(f"{_score(score):>5}  {glyphs.plain(str(outcome.path))}")
+    return text.append(f"{_score(score):>5}  {glyphs.plain(str(path))}")
 
 
 def panel(report: Report, *, width: int, glyphs: Glyphs = FINE) -> Panel:
@@ -132,7 +71,7 @@ def panel(report: Report, *, width: int, glyphs: Glyphs = FINE) -> Panel:
         ("Verdict", _verdict(report, inner, glyphs)),
         ("People", _people(report, glyphs)),
         ("Evidence", _evidence(report, inner, glyphs)),
-        ("Over time", _chart(report, inner, glyphs)),
+        ("Over time", score_chart(report, inner, glyphs)),
         ("Look at", _moments(report, glyphs)),
         ("Not judged", _not_judged(report)),
         ("Limits", _limits(report, glyphs)),
@@ -160,19 +99,6 @@ def panel(report: Report, *, width: int, glyphs: Glyphs = FINE) -> Panel:
         subtitle=Text(foot, style="dim"),
         subtitle_align="right",
     )
-
-
-def clock(seconds: float, *, tenths: bool = False) -> str:
-    """Seconds as m:ss or h:mm:ss.
-
-    >>> clock(75.26), clock(75.26, tenths=True), clock(3675)
-    ('1:15', '1:15.3', '1:01:15')
-    """
-    units = round(seconds * 10) if tenths else int(seconds) * 10
-    minutes, rest = divmod(units, 600)
-    hours, minutes = divmod(minutes, 60)
-    tail = f"{rest / 10:04.1f}" if tenths else f"{rest // 10:02d}"
-    return f"{hours}:{minutes:02d}:{tail}" if hours else f"{minutes}:{tail}"
 
 
 def _score(score: float | None) -> str:
@@ -295,87 +221,6 @@ def _detector(
     return head
 
 
-def _series(report: Report) -> list[tuple[float, float]]:
-    """(time, score) of the decisive person: pictures, or windows where no pictures were scored."""
-    decisive = report.prediction.decisive_subject
-    points = [
-        (point.timestamp, point.score)
-        for point in report.prediction.frame_scores
-        if point.subject == decisive
-    ]
-    return points or [
-        ((window.start + window.end) / 2, window.score)
-        for one in report.detectors
-        if (one.subject is None or one.subject == decisive) and one.share
-        for window in one.windows
-    ]
-
-
-def _chart(report: Report, width: int, glyphs: Glyphs) -> RenderableType | None:
-    """Score over time, the highest of each step, two rows high, above a time axis."""
-    series = _series(report)
-    end = max([report.metadata.video_duration_sec or 0.0, *(time for time, _ in series)])
-    if not series or end <= 0:
-        return None
-    cells = width - 3
-    heights: list[float | None] = [None] * cells
-    for time, score in series:
-        cell = min(cells - 1, max(0, int(time / end * cells)))
-        heights[cell] = max(score, heights[cell] or 0.0)
-    heights = _bridge(heights, series, end)
-    rows = [
-        _chart_row(heights, row, "1" if row == CHART_ROWS - 1 else "0" if row == 0 else " ", glyphs)
-        for row in reversed(range(CHART_ROWS))
-    ]
-    return Group(*rows, Text("  " + _axis(end, cells), style="dim"))
-
-
-def _bridge(
-    heights: Sequence[float | None], series: Sequence[tuple[float, float]], end: float
-) -> list[float | None]:
-    """Carry a value over cells that are finer than the sampling, but not over real gaps."""
-    times = sorted(time for time, _ in series)
-    steps = sorted(b - a for a, b in pairwise(times))
-    usual = steps[len(steps) // 2] if steps else 0.0
-    reach = round(usual / end * len(heights) + 0.5)
-    filled = list(heights)
-    since = reach + 1
-    for cell, height in enumerate(heights):
-        since = 0 if height is not None else since + 1
-        if height is None and since <= reach and cell > 0:
-            filled[cell] = filled[cell - 1]
-    return filled
-
-
-def _chart_row(heights: Sequence[float | None], row: int, label: str, glyphs: Glyphs) -> Text:
-    text = Text(f"{label}{glyphs.axis}", style="dim")
-    steps = len(glyphs.levels) - 1
-    for height in heights:
-        if height is None:
-            text.append(" ")
-            continue
-        # The lowest step is always drawn where a face was seen: a blank means "no face".
-        level = max(1, round(height * steps * CHART_ROWS)) - row * steps
-        text.append(
-            glyphs.levels[min(steps, max(0, level))], style="red" if height >= 0.5 else "green"
-        )
-    return text
-
-
-def _axis(end: float, cells: int) -> str:
-    """Round times under the chart, as many as fit, each centred below its moment."""
-    room = max(1, cells // CELLS_A_MARK)
-    step = next((step for step in AXIS_STEPS if end / step <= room), end)
-    line = [" "] * cells
-    for index in range(int(end / step) + 1):
-        mark = clock(index * step, tenths=step < 1)
-        left = max(0, min(cells - len(mark), int(index * step / end * cells) - len(mark) // 2))
-        if "".join(line[max(0, left - 2) : left + len(mark)]).strip():
-            continue  # the last mark would run into the one before
-        line[left : left + len(mark)] = mark
-    return "".join(line).rstrip()
-
-
 def _moments(report: Report, glyphs: Glyphs) -> RenderableType | None:
     moments = report.prediction.anomalous_frames[:MOMENTS_SHOWN]
     if not moments:
@@ -386,7 +231,7 @@ def _moments(report: Report, glyphs: Glyphs) -> RenderableType | None:
         + (f", person {moment.subject})" if several else ")")
         for moment in moments
     ]
-    return Text(glyphs.dot.join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts))
+    return Text(glyphs.dot.join(part.replace(" ", glyphs.space) for part in parts))
 
 
 def _not_judged(report: Report) -> RenderableType | None:
