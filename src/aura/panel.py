@@ -50,7 +50,7 @@ def print_report(report: Report, console: Console) -> None:
 def outcome_line(report: Report, path: Path, console: Console) -> Text:
     """One line about one file of many."""
     glyphs = PLAIN if console.options.ascii_only else FINE
-    text = Text(no_wrap=True, overflow="ellipsis")
+    text = Text(no_wrap=True, overflow="ellipsis" if glyphs is FINE else "crop")
     verdict = report.prediction.overall_class
     score = report.prediction.manipulation_confidence
     text.append(f"{glyphs.symbols[verdict]} {WORDS[verdict]:<30}", style=STYLES[verdict])
@@ -66,7 +66,7 @@ def panel(report: Report, *, width: int, glyphs: Glyphs = FINE) -> Panel:
     inner = width - 4 - HEADING_WIDTH - 2
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(width=HEADING_WIDTH, style="bold")
-    grid.add_column(width=inner)
+    grid.add_column(width=inner, overflow="fold")
     sections = [
         ("Verdict", _verdict(report, inner, glyphs)),
         ("People", _people(report, glyphs)),
@@ -96,7 +96,7 @@ def panel(report: Report, *, width: int, glyphs: Glyphs = FINE) -> Panel:
         padding=(0, 1),
         title=Text(_shorten(glyphs.plain(report.provenance.input.name), width - 12, glyphs)),
         title_align="left",
-        subtitle=Text(foot, style="dim"),
+        subtitle=Text(_shorten(foot, width - 8, glyphs), style="dim"),
         subtitle_align="right",
     )
 
@@ -159,6 +159,8 @@ def _people(report: Report, glyphs: Glyphs) -> RenderableType | None:
         return None
     ranked = sorted(report.subjects, key=lambda one: (not one.decisive, -(one.score or -1.0)))
     table = Table.grid(padding=(0, 2, 0, 0))
+    for _ in range(4):
+        table.add_column(overflow="fold")
     for one in ranked[:PEOPLE_SHOWN]:
         table.add_row(
             f"Person {one.id}",
@@ -202,7 +204,7 @@ def _detector(
         row = Table.grid()
         row.add_column(width=label + 2)
         row.add_column(width=5)
-        row.add_column(width=width - label - 7)
+        row.add_column(width=width - label - 7, overflow="fold")
         row.add_row(one.label, "n/a", Text(one.reason or "", style="dim"))
         return row
     filled = round(one.score * bar)
@@ -215,7 +217,7 @@ def _detector(
     if one.reason:
         note = Table.grid()
         note.add_column(width=label + 7)
-        note.add_column(width=width - label - 7)
+        note.add_column(width=width - label - 7, overflow="fold")
         note.add_row("", Text(one.reason, style="dim"))
         return Group(head, note)
     return head
@@ -252,6 +254,8 @@ def _limits(report: Report, glyphs: Glyphs) -> RenderableType:
             f"unnoticed, {_rate(rates.uncertain)} of all stayed uncertain."
         )
     table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column()
+    table.add_column(overflow="fold")
     for line in (measured, *report.limits.known):
         table.add_row(glyphs.bullet, Text(line))
     return Group(Text(report.limits.statement), table)
