@@ -24,6 +24,8 @@ Points = NDArray[np.float32]
 MIN_CONFIDENCE = 0.95  # the contract's threshold
 NMS_IOU = 0.4
 DETECTION_SIDE = 640  # longer side of the picture that the detector sees, in pixels
+NEAR_SIDE = 192  # side of the small picture in which a known face is looked for again, pixels
+NEAR_SPAN = 2.0  # its side in face sizes: room for the head to move between two looks
 STRIDES = (8, 16, 32)
 PRIOR_SIDES = ((16, 32), (64, 128), (256, 512))  # pixels, per stride
 CENTER_VARIANCE = 0.1
@@ -91,16 +93,61 @@ class FaceDetector:
             size = (max(1, round(width * scale)), max(1, round(height * scale)))
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         # Padding to whole strides keeps every prior grid exact and the compiled shapes few.
-        pad_y, pad_x = -image.shape[0] % STRIDES[-1], -image.shape[1] % STRIDES[-1]
+        shape = tuple(-(-side // STRIDES[-1]) * STRIDES[-1] for side in image.shape[:2])
+        return self._detect(image, shape, scale, np.zeros(2, np.float32), min_confidence)
+
+    def detect_near(
+        self, image: Image, box: Points, *, min_confidence: float = MIN_CONFIDENCE
+    ) -> Face | None:
+        """Find a face again close to where it was: a small picture, a tenth of the work.
+
+        Args:
+            image: (H, W, 3) uint8 RGB, or (H, W) uint8 luma.
+            box: (4,) where the face was, corners in pixels.
+            min_confidence: a face at or below does not count.
+
+        Returns:
+            The face that covers most of the old place, None when there is none.
+        """
+        centre, size = (box[:2] + box[2:]) / 2, float(np.max(box[2:] - box[:2]))
+        reach = NEAR_SPAN * size / 2
+        left, top = (max(0, int(value)) for value in centre - reach)
+        right, bottom = (int(value) + 1 for value in centre + reach)
+        part = image[top:bottom, left:right]
+        if min(part.shape[:2], default=0) < 2:
+            return None
+        scale = NEAR_SIDE / max(part.shape[:2])
+        size_near = (max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale)))
+        shrinks = scale < 1.0
+        part = cv2.resize(
+            part, size_near, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        )
+        origin = np.array([left, top], np.float32)
+        found = self._detect(part, (NEAR_SIDE, NEAR_SIDE), scale, origin, min_confidence)
+        overlaps = [float(box_iou(face.box, box[None])[0]) for face in found]
+        if not overlaps or max(overlaps) <= 0.0:
+            return None
+        return found[int(np.argmax(overlaps))]
+
+    def _detect(
+        self,
+        image: Image,
+        shape: tuple[int, ...],
+        scale: float,
+        origin: Points,
+        min_confidence: float,
+    ) -> list[Face]:
+        """Run the network on a picture padded to `shape`; undo `scale` and `origin`."""
         bgr = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image[..., ::-1]
-        blob = np.zeros((1, 3, image.shape[0] + pad_y, image.shape[1] + pad_x), np.float32)
+        blob = np.zeros((1, 3, *shape), np.float32)
         blob[0, :, : image.shape[0], : image.shape[1]] = (bgr - MEAN_BGR).transpose(2, 0, 1)
         out = self._session.run({"input": blob})
         boxes, landmarks, scores = decode(
-            out["loc"][0], out["landmarks"][0], out["conf"][0], blob.shape[2:], min_confidence
+            out["loc"][0], out["landmarks"][0], out["conf"][0], shape, min_confidence
         )
+        corner = np.concatenate([origin, origin])
         return [
-            Face(box / scale, points / scale, float(score))
+            Face(box / scale + corner, points / scale + origin, float(score))
             for box, points, score in zip(boxes, landmarks, scores, strict=True)
         ]
 

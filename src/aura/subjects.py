@@ -15,7 +15,15 @@ import cv2
 import numpy as np
 
 from aura.detectors.base import Chunk, FaceTrack, Sound
-from aura.faces import CROP_SIDE, Face, FaceDetector, align, box_iou, face_quality
+from aura.faces import (
+    CROP_SIDE,
+    Face,
+    FaceDetector,
+    align,
+    box_iou,
+    face_quality,
+    suppress,
+)
 from aura.media import Frame, SoundBlock
 from aura.mouth import MOUTH_SIDE, REACH, mouth_crop, smooth_landmarks
 from aura.speech import BLOCK, SAMPLE_RATE, SpeechDetector
@@ -30,6 +38,8 @@ FacesMode = Literal["all", "single"]
 CHUNK_SECONDS = 4.0  # what detectors get at a time
 CHUNK_CROPS = 160  # or as soon as so many faces are waiting: 24 MB
 CHUNK_SOUND = 60.0  # or so many seconds of sound: some files hold it all before the pictures
+SEARCH_SECONDS = 1.0  # how often the whole picture is searched for people who have come in
+LOOK_AGAIN = 0.5  # seconds since a face was seen for which it is expected to be still there
 SAME_PLACE_IOU = 0.25  # a talking head moves less than its own width between samples
 NEAR_PLACE = 0.9  # face sizes; within this distance it may still be the same, quickly moving head
 MAX_GAP = 1.0  # seconds without a detection before place no longer tells who it is
@@ -102,9 +112,11 @@ class SubjectTracker:
         self.tally = Tally()
         self._pending: list[tuple[float, NDArray[np.uint8]]] = []
         self._thumbnail: NDArray[np.float32] | None = None
+        self._searched = -np.inf
         self._sound = np.zeros(0, np.float32)
         self._sound_start: float | None = None
-        self._probabilities: list[NDArray[np.float32]] = []
+        self._heard: list[NDArray[np.float32]] = []
+        self._waiting = 0
         self._chunk_start: float | None = None
 
     def follow(self, decoded: Iterable[Frame | SoundBlock]) -> Iterator[Chunk]:
@@ -112,7 +124,7 @@ class SubjectTracker:
         for item in decoded:
             if isinstance(item, SoundBlock):
                 self._hear(item)
-                if len(self._sound) > CHUNK_SOUND * SAMPLE_RATE:
+                if self._waiting > CHUNK_SOUND * SAMPLE_RATE:
                     yield self._chunk(self.tally.last_time)
                 continue
             self._look(item)
@@ -120,8 +132,6 @@ class SubjectTracker:
             if item.time - (self._chunk_start or 0.0) >= CHUNK_SECONDS or waiting >= CHUNK_CROPS:
                 yield self._chunk(item.time)
         self._cut_mouths(np.inf)
-        if self._speech is not None:
-            self._probabilities.append(self._speech.finish())
         yield self._chunk(self.tally.last_time, last=True)
 
     def _hear(self, block: SoundBlock) -> None:
@@ -129,9 +139,8 @@ class SubjectTracker:
             return
         if self._sound_start is None:
             self._sound_start = block.start
-        self._sound = np.concatenate([self._sound, block.samples])
-        self._probabilities.append(self._speech.feed(block.samples))
-        self.tally.sound_seconds += len(block.samples) / SAMPLE_RATE
+        self._heard.append(block.samples)
+        self._waiting += len(block.samples)
 
     def _look(self, frame: Frame) -> None:
         if self.tally.first_time is None:
@@ -143,12 +152,12 @@ class SubjectTracker:
         self.tally.sampled += 1
         if frame.checksum is not None:
             self.tally.checksums.append((frame.index, frame.checksum))
-        found = self._detector.detect(frame.rgb)
+        cut = self._is_cut(frame.luma)
+        found = self._find(frame.rgb, frame.time, cut)
         self.tally.without_face += not found
         self.tally.with_several += len(found) > 1
         if self._mode == "single" and len(found) > 1:
             found = []
-        cut = self._is_cut(frame.luma)
         crops = [align(frame.rgb, face.landmarks) for face in found]
         looks = [likeness(crop) for crop in crops]
         people = self._assign(found, looks, frame.time, cut)
@@ -164,6 +173,24 @@ class SubjectTracker:
                 (frame.index, frame.time, crop, face.box, face.landmarks, quality)
             )
         self._cut_mouths(frame.time - REACH)
+
+    def _find(self, rgb: NDArray[np.uint8], time: float, cut: bool) -> list[Face]:
+        """All faces of a sampled picture.
+
+        The whole picture is searched once in `SEARCH_SECONDS`, after a cut, and whenever a known
+        face is not where it was; else each known face is looked for around its last place.
+        """
+        known = [one for one in self.people if time - one.last_time <= LOOK_AGAIN]
+        if self._mode == "all" and known and not cut and time - self._searched < SEARCH_SECONDS:
+            near = [self._detector.detect_near(rgb, one.box) for one in known]
+            found = [face for face in near if face is not None]
+            if len(found) == len(known):
+                return [found[i] for i in suppress_faces(found)]
+        self._searched = time
+        # The network places landmarks a little differently at another scale (3 % of the eye
+        # distance): what is measured always comes from the close look, or mouths would jump.
+        found = self._detector.detect(rgb)
+        return [self._detector.detect_near(rgb, face.box) or face for face in found]
 
     def _is_cut(self, luma: NDArray[np.uint8]) -> bool:
         small = cv2.resize(luma, CUT_SIDE, interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -246,14 +273,25 @@ class SubjectTracker:
     def _take_sound(self, last: bool) -> Sound | None:
         if self._speech is None:
             return None
-        probabilities = np.concatenate([np.zeros(0, np.float32), *self._probabilities])
-        self._probabilities = []
+        fresh = np.concatenate([np.zeros(0, np.float32), *self._heard])
+        self._heard, self._waiting = [], 0
+        probabilities = self._speech.feed(fresh)
+        if last:
+            probabilities = np.concatenate([probabilities, self._speech.finish()])
+        self._sound = np.concatenate([self._sound, fresh])
+        self.tally.sound_seconds += len(fresh) / SAMPLE_RATE
         whole = len(self._sound) if last else len(probabilities) * BLOCK
         samples, self._sound = self._sound[:whole], self._sound[whole:]
         start = self._sound_start if self._sound_start is not None else 0.0
         self._sound_start = start + len(samples) / SAMPLE_RATE
         self.tally.speech_seconds += float((probabilities >= 0.5).sum()) * BLOCK / SAMPLE_RATE
         return Sound(start, samples, probabilities)
+
+
+def suppress_faces(found: list[Face]) -> list[int]:
+    """Indices of faces that are not the same as a more confident one."""
+    boxes = np.stack([face.box for face in found])
+    return suppress(boxes, np.array([face.confidence for face in found]))
 
 
 def likeness(crop: NDArray[np.uint8]) -> NDArray[np.float32]:
