@@ -104,11 +104,11 @@ class Summary:
             f"{self.verdicts['uncertain']} uncertain",
             f"{self.failed} failed",
         ]
-        text = f"{files}: {', '.join(parts)}"
         if self.skipped:
-            earlier = f", {self.skipped_failures} of them failed" if self.skipped_failures else ""
-            text += f"; {self.skipped} done in an earlier run{earlier}"
-        return text + "."
+            failed = f" ({self.skipped_failures} failed)" if self.skipped_failures else ""
+            earlier = f"{self.skipped} done in an earlier run{failed}"
+            parts = [earlier] if self.skipped == self.total else [*parts, earlier]
+        return f"{files}: {', '.join(parts)}."
 
 
 def find_media(paths: Sequence[Path]) -> list[Path]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from aura.batch import Outcome, Settings, Summary
+    from aura.progress import Bars
     from aura.report import Report
 
     Hook = Callable[[str, float, float | None], None]
@@ -35,6 +36,14 @@ EXIT_INTERNAL = 1
 EXIT_USAGE = 2
 EXIT_SOME_FAILED = 3
 EXIT_PIPE_CLOSED = 141  # 128 + SIGPIPE: the reader went away (`| head`), nobody is left to tell
+
+ANALYZE_HELP = (
+    "Analyse videos.\n\n"
+    "One file gives a panel in the terminal. Several files, or a folder, give one line each, "
+    "go on after failures, and end with exit code 3 if any failed.\n\n"
+    "Exit codes: 0 analysed, 2 wrong option, 3 a file can't be analysed, 4 weights or "
+    "environment, 130 stopped."
+)
 
 app = typer.Typer(
     name="aura",
@@ -82,7 +91,7 @@ def options(
         os.environ[DEBUG_VARIABLE] = "1"
 
 
-@app.command()
+@app.command(help=ANALYZE_HELP)
 def analyze(
     paths: Annotated[
         list[Path], typer.Argument(metavar="PATH", help="Video files, or folders of them.")
@@ -103,21 +112,15 @@ def analyze(
         Faces, typer.Option(help="Judge every person, or skip pictures with several.")
     ] = Faces.all,
     fps: Annotated[
-        float | None, typer.Option(help="Pictures looked at a second [default: 5; 10 from 1080p]")
+        float | None,
+        typer.Option(help="Pictures looked at a second (5; 10 from 1080 lines on)."),
     ] = None,
     device: Annotated[Device, typer.Option(help="Where the networks run.")] = Device.auto,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No progress and no notes; results only.")
     ] = False,
 ) -> None:
-    """Analyse videos.
-
-    One file gives a panel in the terminal. Several files, or a folder, give one line each, go on
-    after failures, and end with exit code 3 if any failed.
-
-    Exit codes: 0 analysed, 2 wrong option, 3 a file can't be analysed, 4 weights or environment,
-    130 stopped.
-    """
+    """Analyse one video or many; see `ANALYZE_HELP`."""
     from aura.batch import Settings, find_media, make_folder, save_report  # noqa: PLC0415
     from aura.profiles import load_profile  # noqa: PLC0415
 
@@ -127,42 +130,39 @@ def analyze(
         make_folder(out)
 
     def run(path: Path, hook: Hook | None) -> Report:
-        report = _load_pipeline()(
+        return _load_pipeline()(
             path, profile=profile, faces=faces.value, fps=fps, device=device.value, hook=hook
         )
-        if out is not None:
-            target = save_report(report, out)
-            if not quiet and not several:
-                _note(f"Report written to {target}")
-        return report
 
-    several = len(paths) > 1 or jsonl is not None or paths[0].is_dir()
-    if several:
-        files = find_media(paths)
-        summary = _analyze_many(files, run, settings, jsonl, as_json=as_json, quiet=quiet)
-        if summary.any_failed:
-            raise typer.Exit(EXIT_SOME_FAILED)
-        return
-    with _progress(quiet=quiet) as begin:
-        report = run(paths[0], begin(paths[0].name))
+    if len(paths) > 1 or jsonl is not None or paths[0].is_dir():
+        summary = _analyze_many(
+            find_media(paths), run, settings, out=out, jsonl=jsonl, as_json=as_json, quiet=quiet
+        )
+        raise typer.Exit(EXIT_SOME_FAILED if summary.any_failed else 0)
+    with _progress(quiet=quiet) as bars:
+        report = run(paths[0], bars.begin(paths[0].name))
+    target = save_report(report, out) if out else None
     if as_json:
         _write(report.to_json())
-    elif not (quiet and out is not None):
+    elif not (quiet and out):
         from aura.panel import print_report  # noqa: PLC0415
 
         print_report(report, _console())
+    if target and not quiet:
+        _note(f"Report written to {target}")
 
 
 def _analyze_many(
     files: Sequence[Path],
     run: Callable[[Path, Hook | None], Report],
     settings: Settings,
-    jsonl: Path | None,
     *,
+    out: Path | None,
+    jsonl: Path | None,
     as_json: bool,
     quiet: bool,
 ) -> Summary:
-    from aura.batch import ResultsFile, run_batch  # noqa: PLC0415
+    from aura.batch import ResultsFile, run_batch, save_report  # noqa: PLC0415
     from aura.panel import outcome_line  # noqa: PLC0415
 
     console = _console()
@@ -171,6 +171,7 @@ def _analyze_many(
     def tell(outcome: Outcome, line: str | None) -> None:
         nonlocal done
         done += 1
+        bars.hide()
         if as_json:
             if line is not None:
                 _write(line + "\n")
@@ -181,15 +182,17 @@ def _analyze_many(
 
     with contextlib.ExitStack() as stack:
         results = stack.enter_context(ResultsFile(jsonl)) if jsonl else None
-        begin = stack.enter_context(_progress(quiet=quiet))
+        bars = stack.enter_context(_progress(quiet=quiet))
+
+        def one(path: Path) -> Report:
+            report = run(path, bars.begin(f"[{done + 1}/{len(files)}] {path.name}"))
+            if out:
+                save_report(report, out)
+            return report
+
         try:
             summary = run_batch(
-                files,
-                lambda path: run(path, begin(f"[{done + 1}/{len(files)}] {path.name}")),
-                settings,
-                results=results,
-                on_outcome=tell,
-                explain=_internal,
+                files, one, settings, results=results, on_outcome=tell, explain=_internal
             )
         except (KeyboardInterrupt, Cancelled):
             again = "; run the same command again to go on" if jsonl else ""
@@ -235,16 +238,26 @@ def _note(text: str) -> None:
         typer.echo(shown, err=True)
 
 
+class _NoBars:
+    """Stands in for `progress.Bars` where nobody watches."""
+
+    def begin(self, name: str) -> None:
+        """No bar and no hook."""
+
+    def hide(self) -> None:
+        """Nothing to hide."""
+
+
 @contextlib.contextmanager
-def _progress(*, quiet: bool) -> Iterator[Callable[[str], Hook | None]]:
-    """A function that begins a bar for a file and gives its hook; only on a terminal."""
+def _progress(*, quiet: bool) -> Iterator[Bars | _NoBars]:
+    """Progress bars on a terminal's standard error, and none elsewhere."""
     if quiet or not sys.stderr.isatty():
-        yield lambda _: None
+        yield _NoBars()
         return
     from aura.progress import Bars  # noqa: PLC0415
 
     with Bars(_console(stderr=True)) as bars:
-        yield bars.begin
+        yield bars
 
 
 def _internal(error: BaseException) -> str:
@@ -265,16 +278,22 @@ def run(arguments: Sequence[str]) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a "?" is better than no verdict
     try:
-        for module in COMMAND_MODULES:
-            import_module(module).register(app)
-        command = typer.main.get_command(app)
-        with command.make_context("aura", list(arguments)) as context:
-            command.invoke(context)
-        sys.stdout.flush()
-    except typer.Exit as stop:
-        return stop.exit_code
+        code = _invoke(arguments)
+        sys.stdout.flush()  # here, where a closed pipe can still be dealt with
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - no traceback reaches a user
         return _exit_code(error)
+    return code
+
+
+def _invoke(arguments: Sequence[str]) -> int:
+    for module in COMMAND_MODULES:
+        import_module(module).register(app)
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("aura", list(arguments)) as context:
+            command.invoke(context)
+    except typer.Exit as stop:
+        return stop.exit_code
     return 0
 
 

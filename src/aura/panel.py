@@ -81,14 +81,6 @@ def panel(report: Report, *, width: int, glyphs: Glyphs = FINE) -> Panel:
             if grid.row_count:
                 grid.add_row("", "")
             grid.add_row(heading, body)
-    meta = report.metadata
-    foot = glyphs.dot.join(
-        [
-            f"aura {meta.tool_versions['aura']}",
-            f"profile {meta.model_version}",
-            f"{meta.frames_analyzed} pictures in {meta.processing_time_sec:.1f} s",
-        ]
-    )
     return Panel(
         grid,
         box=glyphs.frame,
@@ -96,9 +88,29 @@ def panel(report: Report, *, width: int, glyphs: Glyphs = FINE) -> Panel:
         padding=(0, 1),
         title=Text(_shorten(glyphs.plain(report.provenance.input.name), width - 12, glyphs)),
         title_align="left",
-        subtitle=Text(_shorten(foot, width - 8, glyphs), style="dim"),
-        subtitle_align="right",
+        subtitle=_foot(report, width - 6, glyphs),
+        subtitle_align="left",
     )
+
+
+def _foot(report: Report, width: int, glyphs: Glyphs) -> Text:
+    """The verdict once more, for terminals that scrolled its first mention away; then versions."""
+    verdict, score = report.prediction.overall_class, report.prediction.manipulation_confidence
+    text = Text(f"{glyphs.symbols[verdict]} {WORDS[verdict]}", style=STYLES[verdict])
+    if score is not None:
+        text.append(f" ({_score(score)})")
+    meta = report.metadata
+    made = glyphs.dot.join(
+        [
+            f"aura {meta.tool_versions['aura']}",
+            meta.model_version,
+            f"{meta.processing_time_sec:.1f} s",
+        ]
+    )
+    gap = width - len(text) - len(made) - 2
+    if gap < 1:
+        return text
+    return text.append(f" {glyphs.line * gap} ", style="default").append(made, style="dim")
 
 
 def _score(score: float | None) -> str:

@@ -34,20 +34,24 @@ class Bars:
         )
 
     def __enter__(self) -> Self:
-        self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.hide()
+
+    def hide(self) -> None:
+        """Clear the bar away, so that something else can be printed; `begin` shows it again."""
         self._progress.stop()
 
     def begin(self, name: str) -> Callable[[str, float, float | None], None]:
-        """A hook that shows how far one file has got."""
+        """Show a bar for one file and give the hook that moves it."""
         for task in self._progress.task_ids:
             self._progress.remove_task(task)
         shown = "".join(char if char.isprintable() else "?" for char in name)
         if len(shown) > NAME_WIDTH:
             shown = shown[: NAME_WIDTH - 3] + "..."
         bar = self._progress.add_task(STAGES["probe"], name=shown, total=None)
+        self._progress.start()
         stage_now = ""
 
         def hook(stage: str, completed: float, total: float | None) -> None:

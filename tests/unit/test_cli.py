@@ -197,7 +197,7 @@ def test_a_second_run_does_only_what_is_missing(run, tmp_path):
     code, _, err = run("analyze", tmp_path / "clips", "--jsonl", results)
     assert made_up_aura.analysed == []
     assert code == 3  # the broken one still has no report
-    assert "4 done in an earlier run, 1 of them failed" in err
+    assert "4 files: 4 done in an earlier run (1 failed)." in err
     clip(tmp_path / "clips/b.mp4", "fake, this time")
     clip(tmp_path / "clips/d.mp4", "fake")
     run("analyze", tmp_path / "clips", "--jsonl", results)
@@ -284,8 +284,9 @@ def test_file_names_can_not_send_codes_to_the_terminal(run, tmp_path):
 
 
 def test_closed_pipe_is_no_error_message(tmp_path):
-    for arguments in ([], ["--json"]):
-        with process("analyze", clip(tmp_path / "a.mp4", "fake"), *arguments) as started:
+    one = ["analyze", clip(tmp_path / "a.mp4", "fake")]
+    for arguments in (one, [*one, "--json"], [*one, *one[1:], "--json"], ["--help"]):
+        with process(*arguments) as started:
             started.stdout.close()
             err = started.stderr.read().decode()
             assert started.wait(20) == cli.EXIT_PIPE_CLOSED
