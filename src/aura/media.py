@@ -33,6 +33,7 @@ from aura.container import (
 )
 from aura.errors import InputError, UsageError
 from aura.pictures import (
+    MAX_SIDE,
     Frame,
     Orientation,
     PictureConverter,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 __all__ = [
+    "MAX_SIDE",
     "AudioStream",
     "DecodeLog",
     "Frame",
@@ -271,6 +273,7 @@ class _PictureReader:
         self._times = PictureTimes(video.fps, log)
         self._log = log
         self._path = info.path
+        self.end = 0.0  # seconds at which the last picture stops being shown
 
     def feed(self, picture: Any, raw: float | None, following: float | None) -> Iterator[Frame]:
         """Take in one decoded picture; times in seconds since time zero, None when unknown."""
@@ -279,6 +282,7 @@ class _PictureReader:
         time = self._times.place(raw, following)
         self._log.pictures += 1
         self._log.last_time = time
+        self.end = time + float((picture.duration or 0) * (picture.time_base or 0))
         self._log.corrupt_pictures += picture.is_corrupt
         choice = self._chooser.choose(time)
         if choice is not Choice.SKIP:
@@ -344,19 +348,16 @@ def _read(
         if picture_reader is not None:
             if not log.pictures:
                 raise nothing_decoded(path)
-            _note_truncation(container, tracks, log, sound.end)
+            _note_truncation(container, tracks.video, log, picture_reader.end, sound.end or 0.0)
 
 
 def _note_truncation(
-    container: InputContainer, tracks: Tracks, log: DecodeLog, sound_end: float | None
+    container: InputContainer, stream: Any, log: DecodeLog, pictures_end: float, sound_end: float
 ) -> None:
-    stream = tracks.video
-    stated, reached = (
-        stated_duration(container, stream),
-        max(log.last_time or 0.0, sound_end or 0.0),
-    )
+    """Mark the log when pictures (or, failing their own duration, everything) end too early."""
+    stated, reached = stated_duration(container, stream), max(pictures_end, sound_end)
     if stream.duration is not None and stream.duration > 0:
-        stated, reached = float(stream.duration * stream.time_base), log.last_time or 0.0
+        stated, reached = float(stream.duration * stream.time_base), pictures_end
     period = float(1 / stream.average_rate) if stream.average_rate else 0.0
     if stated is not None and reached + max(TRUNCATION_SLACK, 2 * period) < stated:
         log.truncated = True

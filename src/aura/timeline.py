@@ -59,14 +59,16 @@ class DecodeLog:
 class Timeline:
     """Turns the raw times of one stream into believable ones.
 
-    A missing time becomes the expected one (`expected`: where the previous item ended). A lone
-    outlier is put back in line. A lasting jump (back by more than `BACKWARD_JUMP` or ahead by more
-    than `FORWARD_JUMP`) means that the stream's clock was reset: everything after it is shifted.
+    A missing time becomes the expected one. A lone outlier is put back in line. A lasting jump
+    (back by more than `BACKWARD_JUMP` or ahead by more than `FORWARD_JUMP`) means that the
+    stream's clock was reset: everything after it is shifted. The owner keeps `begun` and
+    `expected` up to date: where the previous item began and where it should end.
     """
 
     def __init__(self, log: DecodeLog) -> None:
         self._log = log
         self._shift = 0.0
+        self.begun: float | None = None
         self.expected: float | None = None
 
     def place(self, raw: float | None, following: float | None = None) -> float:
@@ -82,12 +84,13 @@ class Timeline:
         time = raw + self._shift
         reference = 0.0 if self.expected is None else self.expected
         ahead = time - reference
-        if -BACKWARD_JUMP <= ahead <= BACKWARD_JUMP:
+        behind = ahead if self.begun is None else max(ahead, time - self.begun)
+        if ahead <= BACKWARD_JUMP and behind >= -BACKWARD_JUMP:
             return time
         if following is not None and abs(following + self._shift - reference) <= BACKWARD_JUMP:
             self._log.repaired_timestamps += 1
             return reference
-        if ahead > FORWARD_JUMP or ahead < -BACKWARD_JUMP:
+        if ahead > FORWARD_JUMP or behind < -BACKWARD_JUMP:
             self._log.repaired_timestamps += 1
             self._shift -= ahead
             return reference
@@ -119,7 +122,7 @@ class PictureTimes:
             if following is not None and self._last < following <= time:
                 time = (self._last + following) / 2  # leaves the next picture its own time
         self._last = time
-        self._timeline.expected = time + self._period
+        self._timeline.begun, self._timeline.expected = time, time + self._period
         return time
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -28,6 +29,11 @@ from aura.media import (
 )
 
 NOBODY = 65534
+EXTRACT = """
+with extract_audio(path):
+    while True:
+        say()
+"""
 
 
 def read(
@@ -633,6 +639,32 @@ def test_a_truncated_file_gives_what_is_left_and_says_so(tmp_path, suffix):
         assert any("cut off" in note for note in log.notes())
 
 
+def test_a_last_picture_that_is_held_for_long_is_not_taken_for_a_cut(tmp_path):
+    times = [0, 0.04, 0.08, 0.12, 6.0]
+    path = make.write_clip(
+        tmp_path / "slides.mp4",
+        make.moving_texture(5),
+        pts=times,
+        audio=make.Sound(make.tone(6.0)),
+    )
+    frames, _, log, _ = read(path)
+    assert [frame.time for frame in frames] == pytest.approx(times, abs=0.001)
+    assert not log.truncated
+
+
+def test_a_change_of_size_in_mid_stream_keeps_one_decode_size(tmp_path):
+    large = make.write_clip(tmp_path / "large.ts", make.moving_texture(30, 480, 360))
+    small = make.write_clip(tmp_path / "small.ts", make.moving_texture(30, 320, 240))
+    both = tmp_path / "both.ts"
+    both.write_bytes(large.read_bytes() + small.read_bytes())
+    frames = read(both)[0]
+    assert {frame.luma.shape for frame in frames} == {(360, 480)}
+    assert len(frames) == pytest.approx(60, abs=3)
+    times = [frame.time for frame in frames]
+    assert all(a < b for a, b in itertools.pairwise(times))
+    assert times[-1] == pytest.approx(59 / 25, abs=0.2)
+
+
 def test_a_file_cut_before_its_index_is_unreadable(tmp_path):
     path = make.write_clip(tmp_path / "clip.mp4", make.moving_texture(25))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -736,6 +768,33 @@ def test_extracted_sound_is_gone_after_an_exception(tmp_path, error, monkeypatch
         assert sound.exists()
         raise error
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+@pytest.mark.parametrize("work", ["for item in decode(probe(path)): say()", EXTRACT])
+def test_ctrl_c_ends_at_once_and_leaves_nothing_behind(tmp_path, work):
+    path = make.write_clip(
+        tmp_path / "clip.mp4", make.moving_texture(300), audio=make.Sound(make.tone(12.0))
+    )
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    code = (
+        "import sys, time; from aura.media import decode, extract_audio, probe\n"
+        "path = sys.argv[1]\n"
+        "def say(): print('busy', flush=True); time.sleep(0.05)\n" + work
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(scratch)},
+    )
+    assert child.stdout.readline() == "busy\n"
+    child.send_signal(signal.SIGINT)
+    _, errors = child.communicate(timeout=10)
+    assert child.returncode == -signal.SIGINT
+    assert errors.strip().endswith("KeyboardInterrupt")
+    assert list(scratch.iterdir()) == []
 
 
 def test_extracting_sound_that_is_not_there_is_an_input_error_and_leaves_nothing(
