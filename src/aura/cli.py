@@ -282,6 +282,8 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()  # here, where a closed pipe can still be dealt with
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - no traceback reaches a user
         return _exit_code(error)
+    except SystemExit:  # how the library that prints the help answers a closed pipe
+        return _exit_code(BrokenPipeError())
     return code
 
 
