@@ -1,14 +1,26 @@
-"""Shared by all tests: where the training data is, and the folder of `media_factory`."""
+"""Shared by all tests: where the training data is, the folder of `media_factory`, no skips in CI.
+
+With AURA_NO_SKIPS=1 a skipped test or module is a failed one, with the reason of the skip: a run
+that has everything installed must not pass by leaving tests out.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
 sys.path.insert(0, str(Path(__file__).parent))  # so that tests can import media_factory
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+NO_SKIPS = os.environ.get("AURA_NO_SKIPS", "") not in {"", "0"}
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +31,26 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data folder at {folder}: set AURA_DATA to run this test")
     return folder
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skipped test into a failed one where skips are not allowed."""
+    report = yield
+    return _no_skip(report)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for a module that is skipped as a whole."""
+    report = yield
+    return _no_skip(report)
+
+
+def _no_skip(report: Report) -> Report:
+    expected = hasattr(report, "wasxfail")  # known to fail, and run
+    if NO_SKIPS and report.skipped and not expected:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{reason} (AURA_NO_SKIPS is set: no test may be skipped)"
+    return report
