@@ -174,49 +174,45 @@ def thin(points: Sequence[Scored], limit: int) -> tuple[Scored, ...]:
 
 
 def find_segments(verdict: Verdict, profile: Profile) -> tuple[Segment, ...]:
-    """Stretches whose windows would be called fake, per person and modality, in order of time.
+    """Stretches whose fused windows would be called fake, per person and modality, by time.
 
-    Only detectors that counted take part. More than `MAX_SEGMENTS`: the highest stay.
+    More than `MAX_SEGMENTS`: the highest stay.
     """
     found: list[Segment] = []
     people = [one for one in verdict.subjects if one.score is not None] or [verdict.decisive]
     for one in people:
-        subject = one.subject.id if one.subject else None
-        for modality in MODALITIES:
-            hot = [
-                (window, item.detector)
-                for item in one.evidence
-                if item.modality == modality and one.shares.get(item.detector, 0.0) > 0
-                for window in item.windows
-                if window.score >= profile.fusion.fake_from
+        for modality, windows in one.windows.items():
+            hot = [window for window in windows if window.score >= profile.fusion.fake_from]
+            found += [
+                Segment(
+                    modality=modality,
+                    subject=one.subject.id if one.subject else None,
+                    start=group[0].start,
+                    end=max(window.end for window in group),
+                    score=max(window.score for window in group),
+                    detectors=tuple(
+                        item.detector
+                        for item in one.evidence
+                        if item.modality == modality and one.shares.get(item.detector)
+                    ),
+                )
+                for group in _touching(hot)
             ]
-            found += _merged(hot, modality, subject)
     worst = sorted(found, key=lambda segment: -segment.score)[:MAX_SEGMENTS]
     return tuple(sorted(worst, key=lambda segment: (segment.start, segment.end, segment.modality)))
 
 
-def _merged(
-    hot: list[tuple[Window, str]], modality: Modality, subject: int | None
-) -> list[Segment]:
-    groups: list[list[tuple[Window, str]]] = []
+def _touching(windows: Sequence[Window]) -> list[list[Window]]:
+    """Windows (in order of time) in groups that overlap or touch."""
+    groups: list[list[Window]] = []
     end = float("-inf")
-    for window, detector in sorted(hot, key=lambda pair: (pair[0].start, pair[0].end)):
+    for window in windows:
         if window.start > end + TOUCHING:
             groups.append([])
-            end = float("-inf")
-        groups[-1].append((window, detector))
+            end = window.end
+        groups[-1].append(window)
         end = max(end, window.end)
-    return [
-        Segment(
-            modality=modality,
-            subject=subject,
-            start=group[0][0].start,
-            end=max(window.end for window, _ in group),
-            score=max(window.score for window, _ in group),
-            detectors=tuple(sorted({detector for _, detector in group})),
-        )
-        for group in groups
-    ]
+    return groups
 
 
 def _contribution(one: SubjectVerdict) -> dict[ModalityName, Signed | None]:

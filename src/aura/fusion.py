@@ -53,7 +53,8 @@ class SubjectVerdict:
     towards fake; the absolute values sum to 1. `agreement` in [0, 1]: one minus the distance
     between the highest and the lowest of `modality_scores`; None below two modalities. It says
     whether the kinds of evidence point the same way and is no measure of synchrony.
-    `shares` are the renormalised fusion weights by detector. `evidence` is calibrated.
+    `shares` are the renormalised fusion weights by detector. `evidence` is calibrated. `frames`
+    and `windows` (per modality) are fused and calibrated as the score is.
     """
 
     subject: Subject | None
@@ -68,6 +69,7 @@ class SubjectVerdict:
     shares: Mapping[str, float] = field(default_factory=dict)
     evidence: tuple[Evidence, ...] = ()
     frames: tuple[FrameScore, ...] = ()
+    windows: Mapping[Modality, tuple[Window, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -232,6 +234,7 @@ def _judge(
         shares={vote.item.detector: vote.share for vote in votes},
         evidence=mine,
         frames=_fuse_frames(votes, final),
+        windows={modality: _fuse_windows(group, final) for modality, group in present.items()},
     )
 
 
@@ -286,6 +289,20 @@ def _fuse_frames(votes: Sequence[_Vote], final: Calibration) -> tuple[FrameScore
     return tuple(
         FrameScore(frame_id, time, float(final.probability(total / share)))
         for frame_id, (time, total, share) in sorted(sums.items())
+    )
+
+
+def _fuse_windows(votes: Sequence[_Vote], final: Calibration) -> tuple[Window, ...]:
+    """Fused score per window of one modality; detectors of one modality cut time alike."""
+    sums: dict[tuple[float, float], list[float]] = {}
+    for vote in votes:
+        for window in vote.item.windows:
+            entry = sums.setdefault((round(window.start, 3), round(window.end, 3)), [0.0, 0.0])
+            entry[0] += vote.share * limited_logit(window.score)
+            entry[1] += vote.share
+    return tuple(
+        Window(start, end, float(final.probability(total / share)))
+        for (start, end), (total, share) in sorted(sums.items())
     )
 
 

@@ -98,7 +98,10 @@ class AudioAnomaly(_Part):
 
 
 class Segment(_Part):
-    """Suspicious windows of one modality, merged; `score` is that of the worst of them."""
+    """A stretch that would be called manipulated by one modality (`detectors` counted in it).
+
+    Its windows are fused and calibrated as the verdict is; `score` is that of the worst of them.
+    """
 
     modality: ModalityName
     subject: int | None

@@ -13,6 +13,7 @@ import pytest
 from made_up import heard, person, report, silent
 from pydantic import ValidationError
 
+from aura.calibration import logit, sigmoid
 from aura.detectors.base import FrameScore
 from aura.findings import MAX_FRAME_POINTS, thin, worst_moments
 from aura.report import FramePoint, Report, pretty_json, report_schema
@@ -144,12 +145,18 @@ def test_worst_moments_keep_their_distance_and_people_do_not_hide_each_other():
 def test_suspicious_windows_merge_into_one_stretch_around_the_bump(clip):
     made = report(clip, usual(bump(4.0, height=8.0)))
     (segment,) = made.prediction.segments
-    assert (segment.modality, segment.detectors, segment.subject) == ("visual", ("blend",), 0)
+    assert (segment.modality, segment.subject) == ("visual", 0)
+    assert segment.detectors == ("blend", "generated")
     assert segment.start < 4.0 < segment.end
     assert segment.end - segment.start < 3.0
-    assert segment.score == max(
-        w.score for d in made.detectors if d.name == "blend" for w in d.windows
-    )
+    blend = max(w.score for d in made.detectors if d.name == "blend" for w in d.windows)
+    assert segment.score == pytest.approx(sigmoid((0.5 * logit(blend) + 0.3 * -2.0) / 0.8))
+
+
+def test_a_detector_that_the_others_outweigh_makes_no_segment(clip):
+    made = report(clip, [heard("blend", -3.0), heard("generated", bump(5.0, height=5.0))])
+    assert max(w.score for w in made.detectors[1].windows) > 0.7
+    assert made.prediction.segments == ()
 
 
 def test_windows_of_evidence_that_did_not_count_make_no_segment(clip):
