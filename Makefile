@@ -8,7 +8,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq install
 SAMPLE := out/sample.mp4
 # What `make test` is given on top, say: make test PYTEST="-k media -x"
 PYTEST ?=
