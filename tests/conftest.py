@@ -13,8 +13,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
+from aura.errors import MissingExtra
+
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parent))  # so that tests can import media_factory
 
@@ -54,3 +59,14 @@ def _no_skip(report: Report) -> Report:
         report.outcome = "failed"
         report.longrepr = f"{reason} (AURA_NO_SKIPS is set: no test may be skipped)"
     return report
+
+
+@pytest.fixture(scope="session")
+def portrait() -> NDArray[np.uint8]:
+    """The public-domain portrait of the `sample` extra, (512, 512, 3) uint8 RGB: one face."""
+    from aura import sample
+
+    try:
+        return sample.portrait()
+    except MissingExtra as error:
+        pytest.skip(str(error))

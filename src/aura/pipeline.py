@@ -173,6 +173,7 @@ def provenance_of(
             sound_gaps=log.sound_gaps,
             truncated=log.truncated,
             libraries=ffmpeg_versions(),
+            notes=source.notes,
         ),
         frame_checksums=findings.frame_checksums(tracker.tally.checksums),
     )

@@ -67,14 +67,14 @@ def render_sample(path: str | os.PathLike[str]) -> Path:
         UsageError: the file can't be written.
     """
     path = Path(path)
-    portrait, (voice, rate) = _portrait(), _speech(TEXT)
+    still, (voice, rate) = portrait(), _speech(TEXT)
     sound = np.zeros(round(SECONDS * rate), np.float32)
     begin = round(LEAD_SECONDS * rate)
     voice = voice[: len(sound) - begin]
     sound[begin : begin + len(voice)] = voice
     opening = mouth_opening(sound, rate)
     try:
-        _encode(path, _pictures(portrait, opening), sound, rate)
+        _encode(path, _pictures(still, opening), sound, rate)
     except OSError as error:
         raise UsageError(f"the sample can't be written to {path} ({error.strerror})") from None
     return path
@@ -93,7 +93,12 @@ def mouth_opening(sound: NDArray[np.float32], rate: int) -> NDArray[np.float64]:
     return np.asarray((level / max(float(np.percentile(level, 95)), 1e-6)).clip(0, 1))
 
 
-def _portrait() -> NDArray[np.uint8]:
+def portrait() -> NDArray[np.uint8]:
+    """The public-domain portrait, (512, 512, 3) uint8 RGB.
+
+    Raises:
+        MissingExtra: scikit-image, which carries it, is not installed.
+    """
     spec = find_spec("skimage")  # found, not imported: only its picture is needed
     folders = list(spec.submodule_search_locations or []) if spec else []
     for folder in folders:

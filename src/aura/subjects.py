@@ -222,7 +222,7 @@ class SubjectTracker:
                 taken.add(person.id)
         for index, face in enumerate(found):
             if index not in matched:
-                person = Person(len(self.people), face.box, time, time, looks[index])
+                person = Person(len(self.people) + 1, face.box, time, time, looks[index])
                 self.people.append(person)
                 matched[index] = person
             elif cut:

@@ -150,7 +150,9 @@ def test_suspicious_windows_merge_into_one_stretch_around_the_bump(clip):
     assert segment.start < 4.0 < segment.end
     assert segment.end - segment.start < 3.0
     blend = max(w.score for d in made.detectors if d.name == "blend" for w in d.windows)
-    assert segment.score == pytest.approx(sigmoid((0.5 * logit(blend) + 0.3 * -2.0) / 0.8), abs=1e-5)
+    assert segment.score == pytest.approx(
+        sigmoid((0.5 * logit(blend) + 0.3 * -2.0) / 0.8), abs=1e-5
+    )
 
 
 def test_a_detector_that_the_others_outweigh_makes_no_segment(clip):

@@ -85,9 +85,10 @@ class FrameScore:
 class Evidence:
     """What one detector found for one person (`subject`), or for the whole clip (None).
 
-    `score` is calibrated: P(fake) in [0, 1] as the profile's temperature gives it, and `logit` the
-    number it was made from. With status `not_applicable` both are None and `reason` says why, in
-    words for a user. `weight` in [0, 1] scales the profile's fusion weight (0: shown, not fused).
+    `score` is sigmoid(`logit`), in [0, 1]; the profile's calibration is applied later, in one place
+    (`fusion.calibrate`), to the clip's, the windows' and the frames' scores alike. With status
+    `not_applicable` both are None and `reason` says why, in words for a user. `weight` in [0, 1]
+    scales the profile's fusion weight (0: shown, not fused).
     `details` holds what only this detector knows (say, the lip-sync offset), JSON-ready.
     """
 
