@@ -42,7 +42,7 @@ def run_ahead(
         thread.join()
 
 
-class _Closed(Exception):  # noqa: N818 - not an error: the consumer has gone
+class _Closed(Exception):
     pass
 
 

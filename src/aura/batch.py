@@ -240,6 +240,21 @@ def _parse(line: bytes) -> tuple[Key, str | None] | None:
         return None
 
 
+def read_reports(path: Path, settings: Settings) -> dict[Path, dict[str, Any]]:
+    """The reports in a results file that were made as `settings` says, by absolute path.
+
+    Of several about one file the last counts.
+    """
+    reports: dict[Path, dict[str, Any]] = {}
+    with path.open(encoding="utf-8") as stream:
+        for line in stream:
+            raw = json.loads(line)
+            key = make_key(Path(raw["path"]), settings)
+            if raw["report"] is not None and asdict(key) == raw["key"]:
+                reports[Path(raw["path"])] = raw["report"]
+    return reports
+
+
 def make_key(path: Path, settings: Settings) -> Key:
     """The key of analysing a file as it is now."""
     size: int | None = None

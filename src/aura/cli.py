@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Hook = Callable[[str, float, float | None], None]
 
-COMMAND_MODULES = ("aura.doctor",)
+COMMAND_MODULES = ("aura.doctor", "aura.evaluate_command")
 DEBUG_VARIABLE = "AURA_DEBUG"
 EXIT_INTERNAL = 1
 EXIT_USAGE = 2
@@ -139,7 +139,7 @@ def analyze(
             find_media(paths), run, settings, out=out, jsonl=jsonl, as_json=as_json, quiet=quiet
         )
         raise typer.Exit(EXIT_SOME_FAILED if summary.any_failed else 0)
-    with _progress(quiet=quiet) as bars:
+    with progress_bars(quiet=quiet) as bars:
         report = run(paths[0], bars.begin(paths[0].name))
     target = save_report(report, out) if out else None
     if as_json:
@@ -182,7 +182,7 @@ def _analyze_many(
 
     with contextlib.ExitStack() as stack:
         results = stack.enter_context(ResultsFile(jsonl)) if jsonl else None
-        bars = stack.enter_context(_progress(quiet=quiet))
+        bars = stack.enter_context(progress_bars(quiet=quiet))
 
         def one(path: Path) -> Report:
             report = run(path, bars.begin(f"[{done + 1}/{len(files)}] {path.name}"))
@@ -249,7 +249,7 @@ class _NoBars:
 
 
 @contextlib.contextmanager
-def _progress(*, quiet: bool) -> Iterator[Bars | _NoBars]:
+def progress_bars(*, quiet: bool) -> Iterator[Bars | _NoBars]:
     """Progress bars on a terminal's standard error, and none elsewhere."""
     if quiet or not sys.stderr.isatty():
         yield _NoBars()

@@ -13,20 +13,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aura import media
+from aura.batch import MEDIA_SUFFIXES
 from aura.errors import AuraError, InputNotFound
 from aura.metadata_baseline import metadata_features, mixed_folds, out_of_fold_scores
 from aura.metrics import Estimate, auc_interval, bootstrap, share_interval, tpr_at_fpr
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 MANIFEST = "manifest.csv"
 MANIFEST_LEVELS = 4  # how far above the folder a manifest is looked for
 MAX_FPR = 0.05  # the false alarms at which detection is quoted
-MEDIA_SUFFIXES = frozenset(
-    {".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"}
-)
 
 # How a fake was made, by words in its method's name; the first that fits counts.
 FAMILIES = (
@@ -146,23 +144,6 @@ def outcome_of(clip: LabelledClip, report: Mapping[str, Any]) -> Outcome:
     return Outcome(
         clip, prediction["manipulation_confidence"], prediction["overall_class"], detectors
     )
-
-
-def run(
-    clips: Sequence[LabelledClip],
-    analyze: Callable[[Path], Mapping[str, Any]],
-    progress: Callable[[int, int], None] | None = None,
-) -> list[Outcome]:
-    """Analyse every clip; a failure becomes an outcome with its message."""
-    outcomes = []
-    for index, clip in enumerate(clips):
-        try:
-            outcomes.append(outcome_of(clip, analyze(clip.path)))
-        except AuraError as error:
-            outcomes.append(Outcome(clip, None, None, error=str(error)))
-        if progress:
-            progress(index + 1, len(clips))
-    return outcomes
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aura.detectors.sync import SyncDetector
+# from aura.detectors.sync import SyncDetector
 from aura.detectors.visual import VisualDetector
 
 if TYPE_CHECKING:
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from aura.profiles import Profile
 
 # Model name in a profile -> the detector that runs it.
-DETECTORS: dict[str, type[VisualDetector] | type[SyncDetector]] = {
+DETECTORS: dict[str, type[VisualDetector]] = {
     "visual-lite": VisualDetector,
-    "sync-cca": SyncDetector,
+    #    "sync-cca": SyncDetector,
 }
 
 
