@@ -284,6 +284,7 @@ def _detector(item: Evidence, verdict: Verdict, profile: Profile) -> DetectorRep
         reason=item.reason,
         score=item.score,
         logit=item.logit,
+        weight=item.weight if item.status == "ok" else None,
         share=share,
         windows=thin(windows, MAX_WINDOWS),
         windows_total=len(windows),

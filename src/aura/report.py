@@ -200,6 +200,8 @@ class DetectorReport(_Part):
     """Calibrated P(manipulated)."""
     logit: Number | None
     """The number that the score was made from, before calibration."""
+    weight: Score | None
+    """How far this evidence lets itself be counted; 0: shown, never counted (lips in step)."""
     share: Score | None
     """Renormalised weight in the person's fused logit; 0: shown, not counted."""
     windows: tuple[WindowScore, ...]
