@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
+
+import psutil
 
 from aura.doctor import processor
 from aura.runtime import cpu_threads
 from aura.versions import ffmpeg_versions, tool_versions
 
-BUSY_SHARE = 0.5  # waiting processes per core from which a machine counts as busy
+BUSY_PERCENT = 20.0  # of all cores, used by others before the start, that makes figures doubtful
+LISTEN_SECONDS = 2.0
 
 
 def describe() -> str:
@@ -22,11 +24,11 @@ def describe() -> str:
 
 
 def busy() -> str | None:
-    """A warning when other programs were at work at the start, None on a quiet machine."""
-    load = os.getloadavg()[0]
-    if load <= BUSY_SHARE * cpu_threads():
+    """A warning when other programs are at work now, None on a quiet machine."""
+    used = psutil.cpu_percent(interval=LISTEN_SECONDS)
+    if used <= BUSY_PERCENT:
         return None
     return (
-        f"**Provisional: the machine was busy with other work (load {load:.1f} at the start), so "
-        "times are too long and ratios uncertain.**"
+        f"**Provisional: other work took {used:.0f} % of the machine before the start, so times are "
+        "too long and ratios uncertain.**"
     )
