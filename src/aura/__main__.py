@@ -1,6 +1,27 @@
-"""`python -m aura` is `aura`."""
+"""Entry point: the `aura` command and `python -m aura`.
 
-from aura.cli import main
+Nothing heavy is imported before `main` runs, so that Ctrl-C ends as quietly during the imports
+behind it as it does later.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from aura.errors import Cancelled
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    try:
+        from aura.cli import run  # noqa: PLC0415 - see above
+
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.stderr.write("aura: stopped; nothing was kept\n")
+        code = Cancelled.exit_code
+    sys.exit(code)
+
 
 if __name__ == "__main__":
     main()

@@ -316,8 +316,3 @@ def _exit_code(error: BaseException) -> int:
         return EXIT_USAGE
     _note(f"aura: {_internal(error)}")
     return EXIT_INTERNAL
-
-
-def main() -> None:
-    """Entry point of the `aura` command."""
-    sys.exit(run(sys.argv[1:]))

@@ -123,11 +123,9 @@ def processor() -> tuple[str, set[str]]:
 
 
 def _devices() -> Iterator[Check]:
-    import openvino  # noqa: PLC0415
+    from aura.runtime import cuda_available, load_openvino  # noqa: PLC0415
 
-    from aura.runtime import cuda_available  # noqa: PLC0415
-
-    found = openvino.Core().available_devices
+    found = load_openvino().Core().available_devices
     state: Literal["ok", "bad"] = "ok" if "CPU" in found else "bad"
     yield Check("OpenVINO", state, f"devices: {', '.join(found) or 'none'}")
     yield Check(

@@ -13,12 +13,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,7 +171,7 @@ class OnnxRuntimeSession:
 
     def __init__(self, path: Path) -> None:
         try:
-            import onnxruntime  # noqa: PLC0415 - optional extra
+            onnxruntime = load_onnxruntime()
         except ImportError:
             raise MissingExtra("--device cuda", "gpu") from None
         if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
@@ -188,18 +189,41 @@ class OnnxRuntimeSession:
         return dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
 
 
-@lru_cache(maxsize=1)
-def _openvino_core() -> Any:
+def load_openvino() -> Any:
+    """The OpenVINO module, without its usage reports.
+
+    Its mere import would otherwise tell a statistics service on the network that this machine uses
+    it, and leave a client id in the home folder. Nothing leaves the machine on which Aura runs.
+    """
+    # None makes an import of that name fail, for which OpenVINO has a silent stand-in.
+    sys.modules.setdefault("openvino_telemetry", cast("Any", None))
     import openvino  # noqa: PLC0415 - half of the start-up time; `aura --help` must not pay it
 
-    return openvino.Core()
+    return openvino
+
+
+def load_onnxruntime() -> Any:
+    """The ONNX Runtime module, without its usage reports (from 1.29 on) and their files.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime  # noqa: PLC0415 - optional extra
+
+    return onnxruntime
+
+
+@lru_cache(maxsize=1)
+def _openvino_core() -> Any:
+    return load_openvino().Core()
 
 
 @lru_cache(maxsize=1)
 def cuda_available() -> bool:
     """Whether ONNX Runtime is installed and sees a CUDA device."""
     try:
-        import onnxruntime  # noqa: PLC0415 - optional extra
+        onnxruntime = load_onnxruntime()
     except ImportError:
         return False
     return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
