@@ -98,19 +98,23 @@ def _pictures(sample: Path) -> Iterator[NDArray[np.uint8]]:
 
 def _sound(sample: Path, seconds: int) -> NDArray[np.int16]:
     """The sample's voice over and over, in step with its pictures; (n,) int16."""
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=SOUND_RATE)
     with av.open(str(sample)) as container:
         pictures = sum(1 for _ in container.decode(video=0))
-    with av.open(str(sample)) as container:
+    once = np.zeros(pictures * SOUND_RATE // FPS, np.int16)
+    voice = _decoded_sound(sample)[: len(once)]
+    once[: len(voice)] = voice
+    return np.resize(once, seconds * SOUND_RATE)
+
+
+def _decoded_sound(path: Path) -> NDArray[np.int16]:
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=SOUND_RATE)
+    with av.open(str(path)) as container:
         blocks = [
             part.to_ndarray()[0]
             for frame in container.decode(audio=0)
             for part in resampler.resample(frame)
         ]
-    once = np.zeros(pictures * SOUND_RATE // FPS, np.int16)
-    voice = np.concatenate(blocks)[: len(once)]
-    once[: len(voice)] = voice
-    return np.resize(once, seconds * SOUND_RATE)
+    return np.concatenate(blocks)
 
 
 def _block(sound: NDArray[np.int16], index: int) -> av.AudioFrame:
@@ -132,7 +136,7 @@ def _repeat(source: Path, target: Path, times: int) -> None:
         template: Any = first.streams.video[0]
         video: Any = output.add_stream_from_template(template)
         audio: Any = output.add_stream("aac", rate=SOUND_RATE, layout="mono")
-        sound = _sound_of(source)
+        sound = np.resize(_decoded_sound(source), BASE_SECONDS * SOUND_RATE)
         length = round(BASE_SECONDS / template.time_base)
         for turn in range(times):
             first.seek(0)
@@ -148,14 +152,3 @@ def _repeat(source: Path, target: Path, times: int) -> None:
                 block.pts = (turn * BASE_SECONDS * FPS + index) * (SOUND_RATE // FPS)
                 output.mux(audio.encode(block))
         output.mux(audio.encode())
-
-
-def _sound_of(source: Path) -> NDArray[np.int16]:
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=SOUND_RATE)
-    with av.open(str(source)) as container:
-        blocks = [
-            part.to_ndarray()[0]
-            for frame in container.decode(audio=0)
-            for part in resampler.resample(frame)
-        ]
-    return np.resize(np.concatenate(blocks), BASE_SECONDS * SOUND_RATE)

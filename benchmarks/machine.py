@@ -29,6 +29,6 @@ def busy() -> str | None:
     if used <= BUSY_PERCENT:
         return None
     return (
-        f"**Provisional: other work took {used:.0f} % of the machine before the start, so times are "
-        "too long and ratios uncertain.**"
+        f"**Provisional: other work took {used:.0f} % of the machine before the start, so times "
+        "are too long and ratios uncertain.**"
     )
