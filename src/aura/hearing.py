@@ -23,6 +23,7 @@ HOP = 160  # samples: 10 ms per mel frame
 MELS = 80
 DYNAMIC_RANGE = 8.0  # log10 units under the loudest cell that are kept: 80 dB
 PEAK = 1.5  # log10 power that the loudest cell is brought to: speech at RMS 0.05 to 0.1
+FLOOR = 1e-14  # power; Whisper has 1e-10, which makes quiet recordings look different
 QUIETEST_PEAK = -5.0  # log10 power; quieter chunks are noise floor and stay quiet
 
 FEATURE_RATE = 25  # features a second
@@ -65,14 +66,14 @@ def log_mel(samples: NDArray[Any]) -> NDArray[np.float32]:
         samples: (HOP * n + FFT_SIZE - HOP,) mono; frame i is centred on sample 160 i + 200.
 
     Returns:
-        (80, n) float32, at least -10.
+        (80, n) float32.
     """
     frames = np.lib.stride_tricks.sliding_window_view(np.asarray(samples, np.float32), FFT_SIZE)[
         ::HOP
     ]
     window = np.hanning(FFT_SIZE + 1)[:-1].astype(np.float32)  # periodic
     power = np.abs(np.fft.rfft(frames * window, axis=1)).astype(np.float32) ** 2
-    return np.asarray(np.log10(np.maximum(mel_filters() @ power.T, 1e-10)), np.float32)
+    return np.asarray(np.log10(np.maximum(mel_filters() @ power.T, FLOOR)), np.float32)
 
 
 def normalise(log_power: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -79,7 +79,8 @@ def sound_components(projected: NDArray[Any]) -> Floats:
     """High-pass, shift by the context and add up: (T, 4 x 3) -> (T, 4)."""
     fast = high_pass(np.asarray(projected, np.float64))
     parts = np.split(fast, len(SOUND_CONTEXT), axis=1)
-    return np.sum([shifted(p, s) for p, s in zip(parts, SOUND_CONTEXT, strict=True)], axis=0)
+    moved = [shifted(part, step) for part, step in zip(parts, SOUND_CONTEXT, strict=True)]
+    return np.asarray(np.sum(moved, axis=0))
 
 
 class SyncDetector:
@@ -169,7 +170,7 @@ class SyncDetector:
         if not seen.any():
             return self._pass(
                 subject,
-                "The mouth is not seen while there is sound, or in fewer than 10 pictures a second.",
+                "The mouth is not seen while there is sound, or in under 10 pictures a second.",
                 **details,
             )
         if share < MIN_SPEECH_SHARE or both < MIN_SPEECH:

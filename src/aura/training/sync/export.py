@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -17,6 +16,9 @@ from aura.hearing import CHUNK_SECONDS, MEL_FRAMES, MELS, WIDTH
 from aura.runtime import CARD_FORMAT, open_session, sha256_file
 from aura.training.sync.stem import load_stem
 from aura.training.visual.export import halve_weights
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 STEM = "whisper-tiny-stem"
 SYNC = "sync-cca"
@@ -141,7 +143,7 @@ def export_sync(fitted: Path, figures: Path, config: dict[str, Any], folder: Pat
         "training": {
             "date": _today(),
             "command": "python -m aura.training.sync fit, then evaluate, then export",
-            "seed": config["seed"],
+            "seed": "none: nothing is drawn at random, but for the intervals (bootstrap, seed 0)",
             "config": config,
             "data": measured["data"],
             "data_note": "Real clips and audio-driven portraits of the dev folder (research use "

@@ -7,16 +7,19 @@ Architecture: Radford et al., "Robust Speech Recognition via Large-Scale Weak Su
 from __future__ import annotations
 
 import struct
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from aura.errors import WeightsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
 WIDTH = 384
 HEADS = 6
