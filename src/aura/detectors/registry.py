@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-# from aura.detectors.sync import SyncDetector
+from aura.detectors.sync import SyncDetector
 from aura.detectors.visual import VisualDetector
 
 if TYPE_CHECKING:
     from aura.detectors.base import Detector
     from aura.profiles import Profile
 
-# Model name in a profile -> the detector that runs it.
-DETECTORS: dict[str, type[VisualDetector]] = {
+# The network in a profile by which a detector is known.
+DETECTORS: dict[str, type[VisualDetector] | type[SyncDetector]] = {
     "visual-lite": VisualDetector,
-    #    "sync-cca": SyncDetector,
+    "sync-cca": SyncDetector,
 }
 
 
