@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+LAUNCHER = Path(__file__).with_name("launcher.py")
 # `ru_maxrss` is in KiB on Linux and in bytes on macOS.
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
@@ -32,22 +34,24 @@ class CommandFailed(Exception):
 
 
 def measure(command: Sequence[str]) -> Cost:
-    """Run one command to its end.
+    """Run one command to its end, through `launcher.py`.
 
     Raises:
         CommandFailed: its exit code is not 0.
     """
-    began = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as process:
-        assert process.stdout is not None
-        output = process.stdout.read()
-        # Not `process.wait`: only wait4 tells what this one child used.
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise CommandFailed(f"{' '.join(command)} ended with exit code {process.returncode}")
-    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * RSS_UNIT, output)
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as report:
+        # -I -S: the launcher needs nothing but the standard library, and stays small.
+        launched = [sys.executable, "-I", "-S", str(LAUNCHER), str(writing), *command]
+        with subprocess.Popen(
+            launched, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, pass_fds=[writing]
+        ) as process:
+            os.close(writing)
+            output, _ = process.communicate()
+        used = json.loads(report.read() or b'{"exit_code": "none: it could not be started"}')
+    if used["exit_code"] != 0:
+        raise CommandFailed(f"{' '.join(command)} ended with exit code {used['exit_code']}")
+    return Cost(used["wall"], used["cpu"], used["max_rss"] * RSS_UNIT, output)
 
 
 def measure_median(command: Sequence[str], runs: int) -> Cost:
