@@ -11,10 +11,9 @@ from aura.runtime import open_session, weights_dir
 from benchmarks import process
 from benchmarks.stages import Stopwatch
 
-torch = pytest.importorskip("torch", reason="PyTorch is in the extra 'train'")
-
 
 def test_retinaface_in_eager_pytorch_gives_what_our_engine_gives():
+    torch = pytest.importorskip("torch", reason="PyTorch is in the extra 'train'")
     from benchmarks.onnx_eager import EagerOnnx
 
     path = weights_dir() / "retinaface-mobilenet.onnx"
