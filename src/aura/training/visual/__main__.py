@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from aura.runtime import weights_dir
-from aura.training.visual import crops, evaluate, export, loop
+from aura.training.visual import crops, evaluate, export, loop, network
 
 CONFIG = Path(__file__).with_name("config.json")
 
@@ -21,10 +21,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder outside the repository")
     parser.add_argument("--run", default="run", help="name of this training below --out")
     parser.add_argument("--config", type=Path, default=CONFIG)
-    parser.add_argument("--from", dest="start_from", type=Path, help="checkpoint to begin with")
+    parser.add_argument("--head", choices=network.HEADS, help="train this one only")
     arguments = parser.parse_args()
-    checkpoint = arguments.out / arguments.run / "latest.pt"
-    figures = arguments.out / arguments.run / "figures.json"
+    run = arguments.out / arguments.run
+    figures = run / "figures.json"
     config = json.loads(arguments.config.read_text(encoding="utf-8"))
     if arguments.step == "prepare":
         if arguments.data is None:
@@ -32,12 +32,13 @@ def main() -> None:
         done = crops.prepare(arguments.data, arguments.out)
         print(f"{len(done.images)} aligned faces in {arguments.out}")
     elif arguments.step == "evaluate":
-        print(json.dumps(evaluate.evaluate(checkpoint, arguments.out, figures), indent=2))
+        print(json.dumps(evaluate.evaluate(run, arguments.out, figures), indent=2))
     elif arguments.step == "export":
-        card = export.export(checkpoint, arguments.out, weights_dir(), figures)
+        card = export.export(run, arguments.out, weights_dir(), figures)
         print(f"wrote {card}")
     else:
-        loop.train(arguments.out, arguments.out / arguments.run, config, arguments.start_from)
+        for head in (arguments.head,) if arguments.head else network.HEADS:
+            loop.train(arguments.out, run, head, config)
 
 
 if __name__ == "__main__":

@@ -20,13 +20,13 @@ PAIRS = 600
 VIEWS = 4  # treatments of each held-out portrait
 
 
-def evaluate(checkpoint: Path, folder: Path, out: Path) -> dict[str, Any]:
+def evaluate(run: Path, folder: Path, out: Path) -> dict[str, Any]:
     """Measure on the dev split (people never trained on) and write the figures as JSON.
 
     Pictures are treated as in training (codec, scale, noise), seeds differ from training's.
     """
     crops = load(folder)
-    network = read_network(checkpoint)
+    network = read_network(run)
     result: dict[str, Any] = {"command": "python -m aura.training.visual evaluate"}
     for name, other in (("self_blends", 0.0), ("blends_of_two_people", 1.0)):
         scores = predict(network, heldout_blends(crops, PAIRS, seed=11, other_share=other))[:, 0]

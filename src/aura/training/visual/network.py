@@ -98,46 +98,88 @@ class Block(nn.Module):
         return out
 
 
-class FaceNetwork(nn.Module):
-    """EfficientNet-lite2 with one logit per head.
+FRONT_BLOCKS = 5
 
-    Input (B, 3, 224, 224) float32, RGB in [0, 255]. Output (B, 2) logits in the order of `HEADS`;
-    higher means more likely manipulated.
+
+def _blocks(first: int, last: int | None) -> tuple[nn.ModuleDict, int]:
+    """Blocks [first, last) of lite2 under their own numbers, and the channels that leave them."""
+    blocks, inputs, number = nn.ModuleDict(), 32, 0
+    outputs = inputs
+    for stage in LITE2:
+        for index in range(stage.repeats):
+            stride = stage.stride if index == 0 else 1
+            if number >= first and (last is None or number < last):
+                block = Block(inputs, stage.channels, stage.kernel, stride, stage.expand)
+                blocks[str(number)] = block
+                outputs = stage.channels
+            inputs = stage.channels
+            number += 1
+    return blocks, outputs
+
+
+class Front(nn.Module):
+    """Stem and first blocks with their ImageNet weights, never trained, shared by both heads.
+
+    (B, 3, 224, 224) float32 RGB in [0, 255] to (B, 48, 28, 28). General filters see new kinds of
+    fakes better than filters bent to one data set, and both heads cost little more than one.
     """
 
-    def __init__(self, dropout: float = 0.2) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self._conv_stem = SameConv(3, 32, 3, 2)
         self._bn0 = _norm(32)
-        blocks, inputs = [], 32
-        for stage in LITE2:
-            for index in range(stage.repeats):
-                stride = stage.stride if index == 0 else 1
-                blocks.append(Block(inputs, stage.channels, stage.kernel, stride, stage.expand))
-                inputs = stage.channels
-        self._blocks = nn.ModuleList(blocks)
-        self._conv_head = SameConv(inputs, FEATURES, 1)
+        self._blocks, _ = _blocks(0, FRONT_BLOCKS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pixels to features."""
+        x = F.relu6(self._bn0(self._conv_stem((x - PIXEL_MEAN) / PIXEL_SCALE)))
+        for block in self._blocks.values():
+            x = block(x)
+        return x
+
+
+class Tail(nn.Module):
+    """The trained rest of the network for one head: (B, 48, 28, 28) to one logit (B,)."""
+
+    def __init__(self, dropout: float = 0.2) -> None:
+        super().__init__()
+        self._blocks, channels = _blocks(FRONT_BLOCKS, None)
+        self._conv_head = SameConv(channels, FEATURES, 1)
         self._bn1 = _norm(FEATURES)
         self.dropout = nn.Dropout(dropout)
-        self.heads = nn.Linear(FEATURES, len(HEADS))
+        self.head = nn.Linear(FEATURES, 1)
 
-    def features(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) pixels to (B, 1280, H/32, W/32)."""
-        x = F.relu6(self._bn0(self._conv_stem((x - PIXEL_MEAN) / PIXEL_SCALE)))
-        for block in self._blocks:
+    def forward(self, x: Tensor) -> Tensor:
+        """Features to logits; higher means more likely manipulated."""
+        for block in self._blocks.values():
             x = block(x)
-        return F.relu6(self._bn1(self._conv_head(x)))
+        x = F.relu6(self._bn1(self._conv_head(x)))
+        logits: Tensor = self.head(self.dropout(x.mean(dim=(2, 3))))
+        return logits[:, 0]
+
+
+class FaceNetwork(nn.Module):
+    """Front and one tail per head.
+
+    Input (B, 3, 224, 224) float32, RGB in [0, 255]. Output (B, 2) logits in the order of `HEADS`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.front = Front()
+        self.tails = nn.ModuleDict({name: Tail() for name in HEADS})
 
     def forward(self, x: Tensor) -> Tensor:
         """Pixels to logits."""
-        logits: Tensor = self.heads(self.dropout(self.features(x).mean(dim=(2, 3))))
-        return logits
+        features = self.front(x)
+        return torch.stack([self.tails[name](features) for name in HEADS], dim=1)
 
-    def freeze_front(self, blocks: int) -> None:
-        """Stop the stem and the first blocks from learning."""
-        for module in (self._conv_stem, self._bn0, *self._blocks[:blocks]):
-            for parameter in module.parameters():
-                parameter.requires_grad_(False)
+
+def start_from_imagenet(module: Front | Tail) -> None:
+    """Give a front or a tail the ImageNet weights that belong to it."""
+    mine = module.state_dict()
+    public = imagenet_weights()
+    module.load_state_dict({name: public.get(name, value) for name, value in mine.items()})
 
 
 def imagenet_weights() -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -14,12 +14,11 @@ from aura.training.visual.blends import blend_pair
 from aura.training.visual.crops import CANVAS_SIDE, CANVAS_SPAN, Crops, load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 Image = NDArray[np.uint8]
 Random = np.random.Generator
-UNKNOWN = -1.0  # target of a head that a picture says nothing about
 
 
 def blend_sample(
@@ -47,32 +46,30 @@ def generated_sample(crops: Crops, random: Random, split: str) -> tuple[Image, I
 
 
 def training_batches(
-    folder: Path, config: dict[str, float], seed: int
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
-    """Endless batches: images (B, 224, 224, 3) uint8 RGB, targets (B, 2) float32 by head.
+    folder: Path, config: Mapping[str, Any], seed: int
+) -> Iterator[tuple[Image, NDArray[np.float32]]]:
+    """Endless batches: images (B, 224, 224, 3) uint8 RGB and labels (B,) float32, 1 = fake.
 
-    Targets are 0 real, 1 fake, `UNKNOWN` where a head learns nothing from the picture.
+    `config` gives the pairs per batch of each kind, see `config.json`.
     """
     cv2.setNumThreads(1)
     crops = load(folder)
     random = np.random.default_rng(seed)
-    pairs = int(config["batch_pairs"])
-    generated = int(config["generated_pairs_per_batch"])
     while True:
         images: list[Image] = []
-        targets: list[tuple[float, float]] = []
-        for index in range(pairs):
-            if index < generated:
-                images += generated_sample(crops, random, "train")
-                targets += [(UNKNOWN, 0.0), (UNKNOWN, 1.0)]
-            else:
-                images += blend_sample(
-                    crops, random, "train", config["ffhq_share"], config["other_person_share"]
-                )
-                # The photo is no generated face either: without soft and compressed negatives
-                # the second head takes every video for generated.
-                targets += [(0.0, 0.0), (1.0, UNKNOWN)]
-        yield np.stack(images), np.array(targets, np.float32)
+        for _ in range(config["blend_pairs"]):
+            images += blend_sample(
+                crops, random, "train", config["ffhq_share"], config["other_person_share"]
+            )
+        labels = [0.0, 1.0] * config["blend_pairs"]
+        for _ in range(config["generated_pairs"]):
+            images += generated_sample(crops, random, "train")
+        labels += [0.0, 1.0] * config["generated_pairs"]
+        for _ in range(config["plain_photos"]):
+            # Soft, compressed photos as negatives, or every video would look generated.
+            images.append(blend_sample(crops, random, "train", config["ffhq_share"], 0.0)[0])
+            labels.append(0.0)
+        yield np.stack(images), np.array(labels, np.float32)
 
 
 def heldout_blends(crops: Crops, pairs: int, seed: int, other_share: float = 0.0) -> Image:
