@@ -103,6 +103,21 @@ def write_clip(
     return path
 
 
+def write_raw_times(path: Path, frames: Iterable[Picture], pts: Sequence[float]) -> Path:
+    """A Matroska or NUT file whose packets carry exactly these times, sane or not."""
+    plain = write_clip(path.with_suffix(".avi"), frames, codec="mjpeg")
+    with av.open(str(plain)) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        packets = [packet for packet in source.demux() if packet.size]
+        for order, (packet, time) in enumerate(zip(packets, pts, strict=True)):
+            packet.stream = stream
+            # The muxer wants rising decoding times before the presentation times.
+            packet.pts, packet.dts = round(time / packet.time_base), order - 100
+            target.mux_one(packet)
+    plain.unlink()
+    return path
+
+
 def write_sound(path: Path, audio: Sound) -> Path:
     """Encode a file with sound only."""
     with av.open(str(path), "w") as output:
@@ -177,6 +192,21 @@ def camera_over(
         yield cv2.warpAffine(
             image, matrix, (width, height), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REFLECT
         )
+
+
+def head(portrait: Picture, count: int, width: int = 640, height: int = 360) -> Iterator[Picture]:
+    """Head and shoulders of the portrait, filmed by a hand that sways."""
+    return camera_over(portrait[:288], count, width, height)
+
+
+def scene(portrait: Picture, places: Sequence[tuple[int, int]], seed: int = 0) -> Picture:
+    """640x360 of texture with portraits of 220 pixels at (x, y); the second one looks different."""
+    picture = texture(640, 360, seed)
+    face = cv2.resize(portrait[10:300, 80:370], (220, 220), interpolation=cv2.INTER_AREA)
+    other = (face[:, ::-1] * 0.7).astype(np.uint8)
+    for (x, y), inset in zip(places, (face, other), strict=False):
+        picture[y : y + 220, x : x + 220] = inset
+    return picture
 
 
 def corners(width: int = 320, height: int = 240) -> Picture:

@@ -119,7 +119,7 @@ def find_media(paths: Sequence[Path]) -> list[Path]:
     """
     found: dict[str, Path] = {}
     for path in paths:
-        if not path.is_dir():
+        if not is_folder(path):
             found.setdefault(os.path.abspath(path), path)  # noqa: PTH100 - keep links as named
             continue
         inside = sorted(_media_in(path))
@@ -131,6 +131,11 @@ def find_media(paths: Sequence[Path]) -> list[Path]:
         for file in inside:
             found.setdefault(os.path.abspath(file), file)  # noqa: PTH100
     return list(found.values())
+
+
+def is_folder(path: Path) -> bool:
+    """Whether this is a folder, as far as its own folder lets one see."""
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises where permission is missing
 
 
 def _media_in(folder: Path) -> Iterator[Path]:

@@ -121,7 +121,13 @@ def analyze(
     ] = False,
 ) -> None:
     """Analyse one video or many; see `ANALYZE_HELP`."""
-    from aura.batch import Settings, find_media, make_folder, save_report  # noqa: PLC0415
+    from aura.batch import (  # noqa: PLC0415
+        Settings,
+        find_media,
+        is_folder,
+        make_folder,
+        save_report,
+    )
     from aura.profiles import load_profile  # noqa: PLC0415
 
     load_profile(profile)  # a wrong name is told before anything is decoded
@@ -134,7 +140,7 @@ def analyze(
             path, profile=profile, faces=faces.value, fps=fps, device=device.value, hook=hook
         )
 
-    if len(paths) > 1 or jsonl is not None or paths[0].is_dir():
+    if len(paths) > 1 or jsonl is not None or is_folder(paths[0]):
         summary = _analyze_many(
             find_media(paths), run, settings, out=out, jsonl=jsonl, as_json=as_json, quiet=quiet
         )

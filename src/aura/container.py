@@ -153,7 +153,7 @@ def find_tracks(container: InputContainer, path: Path) -> Tracks:
             f"{path} holds pictures of a codec that can't be decoded here; convert it to H.264"
         )
     if sounds and not audios:
-        notes.append("the sound track is of a codec that can't be decoded and was left out")
+        notes.append("The sound track is of a codec that can't be decoded and was left out.")
     video = max(videos, key=_preference, default=None)
     audio = max(audios, key=lambda s: bool(s.disposition & Disposition.default), default=None)
     if video is not None:

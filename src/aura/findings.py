@@ -305,6 +305,11 @@ def _limits(verdict: Verdict, profile: Profile, provenance: Provenance) -> Limit
     damaged = decoding.undecodable_packets + decoding.corrupt_pictures
     if damaged:
         not_judged.append(f"Damaged parts of the file were left out ({damaged} in all).")
+    if decoding.repaired_timestamps:
+        not_judged.append(
+            f"{decoding.repaired_timestamps} of the file's times are missing or out of order; "
+            "moments may be off."
+        )
     not_judged += decoding.notes
     known = [*profile.limits]
     if decisive.interval is not None:

@@ -23,10 +23,11 @@ from aura.windows import Window
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from aura.profiles import DetectorConfig, Profile
+    from aura.profiles import Profile
 
 OverallClass = Literal["real", "fake", "uncertain"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
+NO_FACE = "No face was found."
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,12 @@ class Verdict:
 
 
 def decide(
-    evidence: Sequence[Evidence], subjects: Sequence[Subject], profile: Profile, *, seed: str
+    evidence: Sequence[Evidence],
+    subjects: Sequence[Subject],
+    profile: Profile,
+    *,
+    seed: str,
+    nobody: str = NO_FACE,
 ) -> Verdict:
     """Turn all evidence into the clip's verdict.
 
@@ -105,18 +111,22 @@ def decide(
         profile: weights, calibrations and thresholds.
         seed: SHA-256 of the input; the interval's resampling is seeded with it, so that the same
             file always gets the same interval.
+        nobody: why there are no subjects, when there are none.
 
     Raises:
         KeyError: evidence from a detector that the profile does not name.
     """
-    known = complete(calibrate(evidence, profile), subjects, profile)
+    known = complete(calibrate(evidence, profile), subjects, profile, nobody)
     verdicts = tuple(_judge(subject, known, profile, seed) for subject in subjects)
     judged = [verdict for verdict in verdicts if verdict.score is not None]
     if judged:
         return Verdict(max(judged, key=lambda one: one.score or 0.0), verdicts, known)
     clip = _judge(None, known, profile, seed)  # rests on what belongs to nobody: the sound
-    if clip.score is not None or not verdicts:
+    if clip.score is not None:
         return Verdict(clip, verdicts, known)
+    if not verdicts:
+        reason = f"{nobody} Nothing else in this clip could be judged."
+        return Verdict(replace(clip, reason=reason), verdicts, known)
     # Nothing could be judged: speak about the person with the most to look at.
     most_seen = max(verdicts, key=lambda one: one.subject.faces if one.subject else 0)
     return Verdict(most_seen, verdicts, known)
@@ -158,23 +168,26 @@ def _calibrate_one(item: Evidence, calibration: Calibration) -> Evidence:
 
 
 def complete(
-    evidence: Sequence[Evidence], subjects: Sequence[Subject], profile: Profile
+    evidence: Sequence[Evidence],
+    subjects: Sequence[Subject],
+    profile: Profile,
+    nobody: str = NO_FACE,
 ) -> tuple[Evidence, ...]:
-    """Evidence in the profile's order, with an entry for every detector that said nothing."""
+    """Evidence in the profile's order, with an entry for every detector that said nothing.
+
+    Without any subject, those that look at faces say why (`nobody`), in one voice.
+    """
     ordered: list[Evidence] = []
     for config in profile.detectors:
         own = [item for item in evidence if item.detector == config.name]
+        faceless = not subjects and config.modality != "audio"
         if not own:
-            reason = config.unavailable or _silence_reason(config, subjects)
+            reason = config.unavailable or (nobody if faceless else "It did not run.")
             own = [not_applicable(config.name, config.modality, reason)]
+        elif faceless:
+            own = [replace(one, reason=nobody) if one.score is None else one for one in own]
         ordered += sorted(own, key=lambda item: -1 if item.subject is None else item.subject)
     return tuple(ordered)
-
-
-def _silence_reason(config: DetectorConfig, subjects: Sequence[Subject]) -> str:
-    if config.modality != "audio" and not subjects:
-        return "No face found."
-    return "It did not run."
 
 
 @dataclass(frozen=True)
@@ -271,7 +284,7 @@ def _too_little(subject: Subject | None, votes: Sequence[_Vote], profile: Profil
     """Why no score can be given, or None."""
     need = profile.evidence
     if subject is None and not votes:
-        return "No face was found, and nothing else in this clip could be judged."
+        return "Nothing in this clip could be judged."
     if subject is not None and subject.faces < need.min_faces:
         seen = "picture" if subject.faces == 1 else "pictures"
         return (

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from aura import findings, media, pictures
 from aura.detectors.registry import open_detectors
 from aura.faces import FaceDetector
-from aura.fusion import Subject, decide
+from aura.fusion import NO_FACE, Subject, decide
 from aura.profiles import DEFAULT_PROFILE, Profile, load_profile
 from aura.report import (
     AudioStream,
@@ -87,7 +87,9 @@ def analyze(
 
     tell("verdict", 0.0, 1.0)
     evidence = [item for detector in detectors for item in detector.conclude()]
-    verdict = decide(evidence, subjects_of(tracker), settings, seed=source.sha256)
+    verdict = decide(
+        evidence, subjects_of(tracker), settings, seed=source.sha256, nobody=why_nobody(tracker)
+    )
     run = findings.Run(
         started_at=started_at,
         finished_at=datetime.now(UTC),
@@ -120,6 +122,13 @@ def subjects_of(tracker: SubjectTracker) -> list[Subject]:
     ]
 
 
+def why_nobody(tracker: SubjectTracker) -> str:
+    """Why nobody was tracked, where nobody was."""
+    if tracker.tally.with_several:
+        return "Pictures with several faces were skipped; `--faces all` judges everybody."
+    return NO_FACE
+
+
 def used_models(profile: Profile, device: str) -> tuple[ModelCard, ...]:
     """Cards of all networks that took part."""
     names: Iterable[str] = dict.fromkeys((*SUBJECT_MODELS, *profile.models))
@@ -135,6 +144,12 @@ def provenance_of(
 ) -> Provenance:
     """What was analysed and how it was decoded, as the report states it."""
     video, audio = source.video, source.audio
+    notes = source.notes
+    if faces == "single" and tracker.tally.with_several:
+        notes += (
+            f"{tracker.tally.with_several} of {tracker.tally.sampled} sampled pictures show "
+            "several faces and were skipped.",
+        )
     return Provenance(
         input=InputFile(
             name=source.path.name,
@@ -173,7 +188,7 @@ def provenance_of(
             sound_gaps=log.sound_gaps,
             truncated=log.truncated,
             libraries=ffmpeg_versions(),
-            notes=source.notes,
+            notes=notes,
         ),
         frame_checksums=findings.frame_checksums(tracker.tally.checksums),
     )

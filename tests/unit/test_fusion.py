@@ -110,9 +110,9 @@ def test_nothing_to_judge_gives_no_score_and_a_reason():
     assert verdict.decisive.interval is None
     assert "No face" in verdict.decisive.reason
     assert {e.detector: e.reason for e in verdict.evidence} == {
-        "blend": "No face found.",
-        "generated": "No face found.",
-        "sync": "No face found.",
+        "blend": "No face was found.",
+        "generated": "No face was found.",
+        "sync": "No face was found.",
         "audio": "No model yet.",
     }
 

@@ -441,7 +441,7 @@ def test_a_hole_in_the_sound_becomes_silence_and_keeps_what_follows_in_place(tmp
     ],
 )
 def test_broken_timestamps_are_repaired_and_counted(tmp_path, pts, what):
-    path = raw_timestamps(tmp_path / "broken.nut", pts)
+    path = make.write_raw_times(tmp_path / "broken.nut", make.moving_texture(len(pts)), pts)
     frames, _, log, _ = read(path)
     times = [frame.time for frame in frames]
     assert len(times) == len(pts)
@@ -449,22 +449,6 @@ def test_broken_timestamps_are_repaired_and_counted(tmp_path, pts, what):
     assert times == pytest.approx(np.arange(8) * 0.04, abs=0.021), what
     assert log.repaired_timestamps >= 1
     assert any("repaired" in note for note in log.notes())
-
-
-def raw_timestamps(path: Path, pts: list[float]) -> Path:
-    """A file whose packets carry exactly these times, sane or not."""
-    import av
-
-    plain = make.write_clip(path.with_suffix(".avi"), make.moving_texture(len(pts)), codec="mjpeg")
-    with av.open(str(plain)) as source, av.open(str(path), "w") as target:
-        stream = target.add_stream_from_template(source.streams.video[0])
-        packets = [packet for packet in source.demux() if packet.size]
-        for order, (packet, time) in enumerate(zip(packets, pts, strict=True)):
-            packet.stream = stream
-            # The muxer wants rising decoding times before the presentation times.
-            packet.pts, packet.dts = round(time / packet.time_base), order - 100
-            target.mux_one(packet)
-    return path
 
 
 # --- sound

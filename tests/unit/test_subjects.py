@@ -10,7 +10,7 @@ from aura.faces import FaceDetector
 from aura.media import Frame, SoundBlock
 from aura.speech import SpeechDetector
 from aura.subjects import CHUNK_SECONDS, SubjectTracker, likeness
-from media_factory import camera_over, texture
+from media_factory import camera_over, scene, texture
 
 WIDTH, HEIGHT, FPS, SAMPLED_EVERY = 640, 360, 25, 5
 
@@ -22,16 +22,6 @@ def frames(pictures, fps=FPS, every=SAMPLED_EVERY, start=0.0):
         yield Frame(
             index, start + index / fps, luma, picture if sampled else None, 1 if sampled else None
         )
-
-
-def scene(portrait, places, seed=0):
-    """A texture with small portraits at (x, y); the second one is mirrored and darker."""
-    picture = texture(WIDTH, HEIGHT, seed)
-    face = cv2.resize(portrait[10:300, 80:370], (220, 220), interpolation=cv2.INTER_AREA)
-    other = (cv2.rotate(face[:, ::-1], cv2.ROTATE_180)[::-1, ::-1] * 0.7).astype(np.uint8)
-    for (x, y), inset in zip(places, (face, other), strict=False):
-        picture[y : y + 220, x : x + 220] = inset
-    return picture
 
 
 @pytest.fixture(scope="module")

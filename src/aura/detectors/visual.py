@@ -61,7 +61,7 @@ class VisualDetector:
     def conclude(self) -> list[Evidence]:
         """Two entries for each person, or two that say that no face was found."""
         if not self._people:
-            return [not_applicable(name, "visual", "no face was found") for name in NAMES]
+            return [not_applicable(name, "visual", "No face was found.") for name in NAMES]
         return [
             self._evidence(column, subject, series)
             for subject, series in self._people.items()
