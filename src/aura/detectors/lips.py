@@ -34,6 +34,8 @@ CHIN = (slice(44, 60), slice(16, 48))
 NOSE = (slice(0, 12), slice(16, 48))
 RIGHT_CORNER = (slice(26, 40), slice(6, 20))  # as seen: left in the picture
 LEFT_CORNER = (slice(26, 40), slice(44, 58))
+# Flow is computed on half the side: as good on real speakers, and four times cheaper.
+SHRINK = 2
 DARK = 0.55  # of the median: the open mouth, nostrils and little else
 _y, _x = np.mgrid[0:MOUTH_SIDE, 0:MOUTH_SIDE] - (MOUTH_SIDE - 1) / 2
 INSIDE = (_x / 22) ** 2 + (_y / 14) ** 2 < 1  # the ellipse that an open mouth fills
@@ -88,19 +90,33 @@ def _relative(crop: NDArray[np.uint8]) -> Floats:
 
 def _motion(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Floats:
     """`MOTION_SIGNALS` between two crops, not yet divided by the time between them."""
-    flow = cv2.calcOpticalFlowFarneback(before, after, None, 0.5, 2, 11, 2, 5, 1.1, 0)
-    x, y = np.asarray(flow[..., 0], np.float32), np.asarray(flow[..., 1], np.float32)
-    rest = np.hypot(x[CENTRE] - x.mean(), y[CENTRE] - y.mean())  # without motion of the whole crop
+    flow = cv2.calcOpticalFlowFarneback(
+        _shrunk(before), _shrunk(after), None, 0.5, 2, 9, 2, 5, 1.1, 0
+    )
+    x, y = np.moveaxis(np.asarray(flow, np.float32) * SHRINK, 2, 0)  # pixels of the crop
+    centre = _part(CENTRE)
+    rest = np.hypot(x[centre] - x.mean(), y[centre] - y.mean())  # without motion of the whole crop
     return np.array(
         [
             rest.mean(),
-            y[LOWER_LIP].mean() - y[UPPER_LIP].mean(),
-            y[CHIN].mean() - y[NOSE].mean(),
-            x[LEFT_CORNER].mean() - x[RIGHT_CORNER].mean(),
+            y[_part(LOWER_LIP)].mean() - y[_part(UPPER_LIP)].mean(),
+            y[_part(CHIN)].mean() - y[_part(NOSE)].mean(),
+            x[_part(LEFT_CORNER)].mean() - x[_part(RIGHT_CORNER)].mean(),
             np.abs(_relative(after)[CENTRE] - _relative(before)[CENTRE]).mean(),
         ],
         np.float32,
     )
+
+
+def _shrunk(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    side = MOUTH_SIDE // SHRINK
+    return np.asarray(cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _part(region: tuple[slice, slice]) -> tuple[slice, slice]:
+    """A region of the crop on the grid of the flow."""
+    rows, columns = (slice(edge.start // SHRINK, edge.stop // SHRINK) for edge in region)
+    return rows, columns
 
 
 def _shape(relative: Floats) -> Floats:

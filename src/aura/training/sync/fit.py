@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.linalg import solve_triangular
+from scipy.linalg import eigh, solve_triangular
 
 from aura.detectors.alignment import SOUND_CONTEXT, agreements, near, shifted, steps_of
 from aura.detectors.sync import AROUND_SPEECH
@@ -48,22 +48,29 @@ def fit(clips: Sequence[Clip], config: dict[str, Any]) -> Fit:
     moving each training clip to its best lag keep such clips from blurring the result.
     """
     delays = {clip.name: 0 for clip in clips}
+    reduce = principal(clips, config["sound_dimensions"])
     for _ in range(config["alignment_rounds"]):
-        found = _solve(clips, delays, config)
+        found = _solve(clips, reduce, delays, config)
         for clip in clips:
             lips, sound = found.project(clip)
             curve = agreements(
                 lips, sound, speech_mask(clip), [(0, len(lips))], config["largest_delay"]
             )
             delays[clip.name] = curve[0].best()[1]
-    return _solve(clips, delays, config)
+    return _solve(clips, reduce, delays, config)
 
 
-def _solve(clips: Sequence[Clip], delays: dict[str, int], config: dict[str, Any]) -> Fit:
-    heard = np.concatenate([clip.whisper for clip in clips])
-    values, vectors = np.linalg.eigh(np.cov(heard.T))
-    count = config["sound_dimensions"]
-    reduce = vectors[:, ::-1][:, :count] / np.sqrt(values[::-1][:count]).mean()
+def principal(clips: Sequence[Clip], count: int) -> Floats:
+    """First principal components of the sound features, (384, count), of unit spread on average."""
+    covariance = np.cov(np.concatenate([clip.whisper for clip in clips]).T)
+    width = len(covariance)
+    values, vectors = eigh(covariance, subset_by_index=(width - count, width - 1))
+    return np.asarray(vectors / np.sqrt(values).mean())
+
+
+def _solve(
+    clips: Sequence[Clip], reduce: Floats, delays: dict[str, int], config: dict[str, Any]
+) -> Fit:
     lips, sound = [], []
     for clip in clips:
         reduced = clip.whisper @ reduce
