@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aura.report import Report
 
 CHART_ROWS = 2
-CELLS_A_MARK = 10  # columns that a time below the chart takes, with room around it
+CELLS_A_MARK = 11  # columns that a time below the chart takes, with room around it
 AXIS_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 18_000)
 
 

@@ -182,7 +182,7 @@ def _analyze_many(
             if line is not None:
                 _write(line + "\n")
         elif outcome.report is not None and not (quiet and jsonl is not None):
-            console.print(outcome_line(outcome.report, outcome.path, console))
+            console.print(outcome_line(outcome.report, outcome.path, console), soft_wrap=True)
         if outcome.error is not None:
             _note(f"aura: {outcome.error}")
 

@@ -119,8 +119,8 @@ def _unreadable(path: Path, error: Exception) -> AuraError:
             f"{path} is a playlist or list of files, which is not followed; give the video itself"
         )
     return UnreadableMedia(
-        f"{path} is not a video that can be read ({_reason(error)}); "
-        "it may be cut off or be another kind of file"
+        f"{path} is not a video that can be read ({_reason(error)}); it may be cut off or be "
+        "another kind of file, download or export it again"
     )
 
 

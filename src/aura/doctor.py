@@ -7,6 +7,7 @@ import platform
 import shutil
 import sys
 import tempfile
+import textwrap
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -26,6 +27,7 @@ EXIT_UNHEALTHY = 4
 MIN_FREE_BYTES = 500 * 2**20
 # Instruction sets that decide how fast the networks run, and on some engines how they round.
 FLAGS = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_vnni", "amx_tile", "asimd", "sve")
+MAX_WIDTH = 100  # columns of running text
 MARKS = {"ok": "ok  ", "note": "note", "bad": "BAD "}
 
 
@@ -194,12 +196,17 @@ def list_models(
 
         typer.echo(json.dumps([asdict(card) for card in cards], indent=2, ensure_ascii=True))
         return
+    width = min(shutil.get_terminal_size().columns, MAX_WIDTH)
     for card in cards:
         path = weights_dir() / card.file
-        size = f"{path.stat().st_size / 1e6:.1f} MB" if path.is_file() else "missing"
+        size = _size(path.stat().st_size) if path.is_file() else "missing"
         typer.echo(f"{card.name}  {card.version}  {size}")
-        typer.echo(f"    {card.architecture}")
-        typer.echo(f"    {card.licence}")
+        for text in (card.architecture, card.licence):
+            typer.echo(textwrap.fill(text, width, initial_indent="    ", subsequent_indent="    "))
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 10**6 else f"{count / 1e3:.0f} kB"
 
 
 def verify_models() -> None:

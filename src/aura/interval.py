@@ -17,6 +17,7 @@ It does not cover kinds of manipulation that no detector was trained on.
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -83,7 +84,7 @@ def score_interval(
     shortfall = max(0.0, 1.0 - seconds / FULL_SECONDS)
     reasons = [f"{label} could not be judged" for label in missing]
     if shortfall > 0:
-        reasons.append(f"only {seconds:.1f} s could be judged")
+        reasons.append(f"only {_covered_seconds(detectors):.1f} s could be judged")
     gap = max(sum(missing.values()), shortfall)
     low = min(low, (1 - gap) * low - gap * MISSING_LOGIT)
     high = max(high, (1 - gap) * high + gap * MISSING_LOGIT)
@@ -129,6 +130,16 @@ def _cell(window: Window) -> int:
 
 def _occupied_cells(detectors: Sequence[WeightedWindows]) -> list[int]:
     return sorted({_cell(window) for detector in detectors for window in detector.windows})
+
+
+def _covered_seconds(detectors: Sequence[WeightedWindows]) -> float:
+    """Seconds of the clip that lie in at least one window."""
+    covered, end = 0.0, -math.inf
+    windows = [window for detector in detectors for window in detector.windows]
+    for window in sorted(windows, key=lambda one: one.start):
+        covered += max(0.0, window.end - max(window.start, end))
+        end = max(end, window.end)
+    return covered
 
 
 def _circular_sums(values: Floats, length: int) -> Floats:

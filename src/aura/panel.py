@@ -48,13 +48,17 @@ def print_report(report: Report, console: Console) -> None:
 
 
 def outcome_line(report: Report, path: Path, console: Console) -> Text:
-    """One line about one file of many."""
+    """One line about one file of many; its path is shortened on a terminal only."""
     glyphs = PLAIN if console.options.ascii_only else FINE
-    text = Text(no_wrap=True, overflow="ellipsis" if glyphs is FINE else "crop")
     verdict = report.prediction.overall_class
     score = report.prediction.manipulation_confidence
+    text = Text()
     text.append(f"{glyphs.symbols[verdict]} {WORDS[verdict]:<30}", style=STYLES[verdict])
-    return text.append(f"{_score(score):>5}  {glyphs.plain(str(path))}")
+    text.append(f"{_score(score):>5}  ")
+    name = glyphs.plain(str(path))
+    if console.is_terminal:
+        name = _shorten(name, max(NARROW, console.width - len(text) - 1), glyphs)
+    return text.append(name)
 
 
 def panel(report: Report, *, width: int, glyphs: Glyphs = FINE) -> Panel:
@@ -223,9 +227,7 @@ def _detector(
     head.append(f"{_score(one.score)} ")
     head.append(glyphs.full * filled)
     head.append(glyphs.empty * (bar - filled), style="dim")
-    if one.share is not None:
-        counted = f"  counts {one.share:.0%}" if one.share > 0 else "  not counted"
-        head.append(counted, style="dim")
+    head.append(f"  counts {one.share:.0%}" if one.share else "  not counted", style="dim")
     if one.reason:
         note = Table.grid()
         note.add_column(width=label + 7)
