@@ -152,9 +152,11 @@ class Trainer:
         return float(value.item())
 
     def _set_rates(self) -> None:
-        """Warm-up, then cosine down to 1 %."""
-        pace = min(1.0, (self.step + 1) / self._config["warmup_steps"])
-        pace *= 0.5 * (1 + math.cos(math.pi * self.step / self.steps)) * 0.99 + 0.01
+        """Warm-up, then cosine down to 1 % in each cycle; every further cycle starts at half."""
+        cycle = self._config["cycle_images"] // self._config["batch"]
+        step, done = self.step % cycle, self.step // cycle
+        pace = min(1.0, (step + 1) / self._config["warmup_steps"]) * 0.5**done
+        pace *= 0.5 * (1 + math.cos(math.pi * step / cycle)) * 0.99 + 0.01
         for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
             group["lr"] = rate * pace
 
