@@ -14,7 +14,7 @@ from typing import Any
 
 from aura.report import Report
 from benchmarks import clips, machine, table
-from benchmarks.process import measure, measure_median
+from benchmarks.process import measure, measure_in_turn
 
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parent / "docs" / "benchmarks.md"
@@ -30,11 +30,14 @@ def measure_clip(seconds: int, runs: int) -> table.Row:
         ValueError: the analysis did not see one speaking face, so it is not what is to be measured.
     """
     clip = clips.clip(seconds)
-    _say(f"{seconds} s clip: decoding, {runs} x")
-    floor = measure_median([sys.executable, str(HERE / "decode.py"), str(clip)], runs)
-    _say(f"{seconds} s clip: analysing, {runs} x")
-    command = [sys.executable, "-m", "aura", "analyze", "--json", str(clip)]
-    whole = measure_median(command, runs)
+    _say(f"{seconds} s clip: decoding and analysing, {runs} x")
+    floor, whole = measure_in_turn(
+        [
+            [sys.executable, str(HERE / "decode.py"), str(clip)],
+            [sys.executable, "-m", "aura", "analyze", "--json", str(clip)],
+        ],
+        runs,
+    )
     report = Report.model_validate_json(whole.output)
     if len(report.subjects) != 1:
         raise ValueError(f"{clip} shows {len(report.subjects)} people to the analysis, not one")
@@ -54,7 +57,7 @@ def measure_clip(seconds: int, runs: int) -> table.Row:
 def _json_of(module: str, clip: Path) -> dict[str, Any]:
     cost = measure([sys.executable, "-m", f"benchmarks.{module}", str(clip)])
     found: dict[str, Any] = json.loads(cost.output)
-    return {**found, "process": cost.wall}
+    return {**found, "process": cost.wall, "cpu": cost.cpu}
 
 
 def _say(text: str) -> None:

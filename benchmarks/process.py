@@ -54,8 +54,14 @@ def measure(command: Sequence[str]) -> Cost:
     return Cost(used["wall"], used["cpu"], used["max_rss"] * RSS_UNIT, output)
 
 
-def measure_median(command: Sequence[str], runs: int) -> Cost:
-    """Run a command several times and return the run with the median wall time."""
-    costs = [measure(command) for _ in range(runs)]
-    middle = statistics.median_low(cost.wall for cost in costs)
-    return next(cost for cost in costs if cost.wall == middle)
+def measure_in_turn(commands: Sequence[Sequence[str]], runs: int) -> list[Cost]:
+    """Run commands several times in turn; for each, the run with its median wall time.
+
+    In turn, so that whatever else the machine does at a moment meets all of them alike.
+    """
+    costs = [[measure(command) for command in commands] for _ in range(runs)]
+    medians = []
+    for column in zip(*costs, strict=True):
+        middle = statistics.median_low(cost.wall for cost in column)
+        medians.append(next(cost for cost in column if cost.wall == middle))
+    return medians
