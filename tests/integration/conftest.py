@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def aura(monkeypatch, capsysbinary):
+def run(monkeypatch, capsysbinary):
     """One command line in this process: (exit code, stdout, stderr)."""
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.delenv(cli.DEBUG_VARIABLE, raising=False)
@@ -35,11 +35,11 @@ def aura(monkeypatch, capsysbinary):
 
 
 @pytest.fixture
-def report_of(aura):
+def report_of(run):
     """The report on a file that must be analysable, checked for what every report must hold."""
 
     def go(path, *options):
-        code, out, err = aura("analyze", path, "--json", *options)
+        code, out, err = run("analyze", path, "--json", *options)
         assert (code, err) == (0, "")
         return checked(Report.model_validate_json(out))
 

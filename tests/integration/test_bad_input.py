@@ -53,24 +53,26 @@ def still(path, talk):
     ],
 )
 def test_what_can_not_be_analysed_ends_with_3_and_a_line_with_file_and_remedy(  # noqa: PLR0917
-    aura, talk, tmp_path, name, build, words
+    run, talk, tmp_path, name, build, words
 ):
     path = tmp_path / name
     if build:
         build(path, talk)
-    code, out, err = aura("analyze", path)
+    code, out, err = run("analyze", path)
     assert (code, out) == (3, "")
     assert err.startswith(f"aura: {path} ")
     assert words in err
     assert err.count("\n") == 1
 
 
-def test_a_file_that_may_not_be_read_ends_with_3_and_says_so(aura, talk, tmp_path):
+def test_a_file_that_may_not_be_read_ends_with_3_and_says_so(run, talk, tmp_path):
+    import aura.pipeline  # noqa: F401 - its files may not be readable for `NOBODY` either
+
     path = tmp_path / "secret.mp4"
     path.write_bytes(talk.read_bytes())
     path.chmod(0)
     with unprivileged():
-        code, out, err = aura("analyze", path)
+        code, out, err = run("analyze", path)
     assert (code, out) == (3, "")
     assert err == f"aura: {path} may not be read; change its permissions\n"
 
@@ -88,16 +90,16 @@ def unprivileged():
             os.seteuid(0)
 
 
-def test_an_empty_folder_ends_with_3(aura, tmp_path):
+def test_an_empty_folder_ends_with_3(run, tmp_path):
     (tmp_path / "clips").mkdir()
-    code, out, err = aura("analyze", tmp_path / "clips")
+    code, out, err = run("analyze", tmp_path / "clips")
     assert (code, out) == (3, "")
     assert f"{tmp_path / 'clips'} holds no video file" in err
 
 
 @pytest.mark.parametrize("fps", ["0", "-1", "nan", "1e9"])
-def test_an_impossible_sampling_rate_is_a_usage_error(aura, talk, fps):
-    code, out, err = aura("analyze", talk, "--fps", fps)
+def test_an_impossible_sampling_rate_is_a_usage_error(run, talk, fps):
+    code, out, err = run("analyze", talk, "--fps", fps)
     assert (code, out) == (2, "")
     assert "--fps" in err
 
@@ -202,7 +204,7 @@ def test_odd_rates_sizes_and_lengths_are_judged_from_enough_faces_only(  # noqa:
 
 
 def test_a_video_without_sound_is_judged_by_the_face_and_says_what_it_lacks(
-    aura, report_of, portrait, tmp_path
+    run, report_of, portrait, tmp_path
 ):
     path = make.write_clip(tmp_path / "mute.mp4", make.head(portrait, 40))
     report = report_of(path)
@@ -210,7 +212,7 @@ def test_a_video_without_sound_is_judged_by_the_face_and_says_what_it_lacks(
     assert reasons(report)["sync"] == "The file has no audio track."
     assert report.detector_scores.lip_sync_error is None
     assert report.provenance.audio is None
-    _, out, _ = aura("analyze", path)
+    _, out, _ = run("analyze", path)
     assert "The file has no audio track." in out
 
 
@@ -222,26 +224,26 @@ def test_silence_and_tones_are_no_speech(report_of, talk, portrait, tmp_path):
     assert "Too little speech" in reasons(report_of(talk))["sync"]
 
 
-def test_a_clip_without_a_face_has_no_score_and_says_why(aura, report_of, nobody):
+def test_a_clip_without_a_face_has_no_score_and_says_why(run, report_of, nobody):
     report = report_of(nobody)
     assert report.prediction.manipulation_confidence is None
     assert report.prediction.reason.startswith("No face was found")
     assert report.subjects == ()
     assert report.metadata.frames_analyzed == 10
     assert reasons(report)["visual_blend"] == reasons(report)["sync"] == "No face was found."
-    code, out, _ = aura("analyze", nobody)
+    code, out, _ = run("analyze", nobody)
     assert code == 0
     assert "Uncertain" in out
     assert "Score" not in out
 
 
-def test_two_people_are_both_named_and_the_worst_one_decides(aura, report_of, two_people):
+def test_two_people_are_both_named_and_the_worst_one_decides(run, report_of, two_people):
     report = report_of(two_people)
     assert [one.id for one in report.subjects] == [1, 2]
     assert all(one.score is not None for one in report.subjects)
     assert report.prediction.manipulation_confidence == max(one.score for one in report.subjects)
     assert [one.decisive for one in report.subjects].count(True) == 1
-    _, out, _ = aura("analyze", two_people)
+    _, out, _ = run("analyze", two_people)
     assert "Person 1" in out
     assert "Person 2" in out
 
@@ -269,14 +271,14 @@ def reasons(report):
 # --- many files, some of them broken
 
 
-def test_a_folder_with_broken_files_goes_on_and_is_taken_up_again(aura, talk, nobody, tmp_path):
+def test_a_folder_with_broken_files_goes_on_and_is_taken_up_again(run, talk, nobody, tmp_path):
     folder, results = tmp_path / "clips", tmp_path / "results.jsonl"
     (folder / "deeper é").mkdir(parents=True)
     (folder / "a.mp4").write_bytes(talk.read_bytes())
     (folder / "b.mp4").write_text("no video")
     (folder / "deeper é" / "c c.mp4").write_bytes(nobody.read_bytes())
     (folder / "notes.txt").write_text("not looked at")
-    code, out, err = aura("analyze", folder, "--jsonl", results)
+    code, out, err = run("analyze", folder, "--jsonl", results)
     assert code == 3
     assert [line[39:] for line in out.splitlines()] == [  # whole, however long they are
         str(folder / "a.mp4"),
@@ -287,7 +289,7 @@ def test_a_folder_with_broken_files_goes_on_and_is_taken_up_again(aura, talk, no
     assert "1 uncertain, 1 failed" in err
     first = results.read_bytes()
     assert first.count(b"\n") == 3
-    code, out, err = aura("analyze", folder, "--jsonl", results)
+    code, out, err = run("analyze", folder, "--jsonl", results)
     assert (code, out) == (3, "")
     assert "3 done in an earlier run (1 failed)" in err
     assert results.read_bytes() == first
