@@ -89,9 +89,11 @@ def fit(cases: Sequence[Case], profile: Profile) -> tuple[Profile, list[str]]:
             detectors.append(config)
             continue
         calibration, note = _fit_detector(cases, config.name)
-        if note:
+        update: dict[str, Any] = {"calibration": _config(calibration)}
+        if note:  # it has not earned a say: shown, not counted
             notes.append(note)
-        detectors.append(config.model_copy(update={"calibration": _config(calibration)}))
+            update["weight"] = 0.0
+        detectors.append(config.model_copy(update=update))
     plain = profile.fusion.model_copy(update={"calibration": CalibrationConfig()})
     fitted = profile.model_copy(update={"detectors": tuple(detectors), "fusion": plain})
     scored = [(case[0].label, verdict_score(case, fitted)) for case in cases]
@@ -203,6 +205,7 @@ def main() -> None:
         for entry, config in zip(raw["detectors"], fitted.detectors, strict=True):
             if config.name in LOOKS_FOR:
                 entry["calibration"] = config.calibration.model_dump()
+                entry["weight"] = config.weight
         raw["fusion"]["calibration"] = fitted.fusion.calibration.model_dump()
         raw["error_rates"] = rates
         path.write_text(json.dumps(raw, indent=2) + "\n", encoding="utf-8")
