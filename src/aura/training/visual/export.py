@@ -30,11 +30,18 @@ SMALLEST_HALVED = 33_000
 
 
 def read_network(run: Path) -> FaceNetwork:
-    """The front and the averaged tails of a run, in evaluation mode."""
+    """The front and the averaged tails of a run, in evaluation mode.
+
+    Raises:
+        WeightsError: a head was not trained yet.
+    """
     network = FaceNetwork()
     start_from_imagenet(network.front)
     for name in HEADS:
-        state = torch.load(run / name / "latest.pt", weights_only=True)
+        checkpoint = run / name / "latest.pt"
+        if not checkpoint.is_file():
+            raise WeightsError(f"{checkpoint} is missing; train the head {name!r} first")
+        state = torch.load(checkpoint, weights_only=True)
         network.tails[name].load_state_dict(state["average"])
     return network.eval()
 

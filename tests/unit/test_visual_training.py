@@ -1,0 +1,236 @@
+"""Training of the face detectors: blends, treatment, network, resuming, export."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from aura.runtime import open_session, read_card, verify_card
+
+torch = pytest.importorskip("torch", reason="PyTorch is in the extra 'train'")
+
+from aura.errors import InputNotFound, WeightsError  # noqa: E402
+from aura.faces import CROP_SIDE, FaceDetector, align  # noqa: E402
+from aura.training.visual import crops as crop_files  # noqa: E402
+from aura.training.visual.augment import Treatment, h264, jpeg  # noqa: E402
+from aura.training.visual.blends import KINDS, blend_pair, face_mask  # noqa: E402
+from aura.training.visual.export import export, read_network  # noqa: E402
+from aura.training.visual.loop import Trainer, export_front, predict  # noqa: E402
+from aura.training.visual.network import (  # noqa: E402
+    HEADS,
+    FaceNetwork,
+    Front,
+    SameConv,
+    Tail,
+    imagenet_weights,
+    start_from_imagenet,
+)
+from aura.training.visual.pairs import heldout_blends, training_batches  # noqa: E402
+
+SPAN = crop_files.CANVAS_SPAN
+CONFIG = {
+    "seed": 1,
+    "batch": 4,
+    "learning_rate": 1e-3,
+    "head_learning_rate": 1e-3,
+    "weight_decay": 0.0,
+    "warmup_steps": 1,
+    "label_smoothing": 0.0,
+    "ema_decay": 0.9,
+    "threads": 1,
+    "cycle_images": 40,
+    "images": 40,
+}
+
+
+@pytest.fixture(scope="module")
+def face(portrait):
+    (found,) = FaceDetector(device="cpu").detect(portrait)
+    return align(portrait, found.landmarks, crop_files.CANVAS_SIDE, SPAN)
+
+
+@pytest.fixture(scope="module")
+def folder(face, tmp_path_factory):
+    """A crop file as `prepare` writes it, of one face in different light."""
+    out = tmp_path_factory.mktemp("crops")
+    shades = [np.clip(face * f, 0, 255).astype(np.uint8) for f in (0.6, 0.8, 1.0, 1.1)]
+    rows = [
+        (image, source, split)
+        for source in ("lfw", "ffhq", "stylegan")
+        for split in ("train", "dev")
+        for image in shades[:2]
+    ]
+    np.save(out / "crops.npy", np.stack([row[0] for row in rows]))
+    np.savez(
+        out / "crops.npz",
+        source=[row[1] for row in rows],
+        split=[row[2] for row in rows],
+        person=[str(i) for i in range(len(rows))],
+        nose=np.zeros((len(rows), 2), np.float32),
+    )
+    return out
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_blend_keeps_the_surround_and_changes_the_face(face, seed):
+    real, fake = blend_pair(face, np.random.default_rng(seed), SPAN)
+    changed = np.abs(real.astype(int) - fake.astype(int)).max(axis=2)
+    border = np.ones(changed.shape, bool)
+    border[16:-16, 16:-16] = False
+    assert (changed[border] <= 1).mean() > 0.95
+    assert changed.max() > 3
+    again = blend_pair(face, np.random.default_rng(seed), SPAN)
+    assert np.array_equal(again[1], fake)
+
+
+def test_masks_are_soft_lie_over_the_face_and_come_in_every_kind():
+    random = np.random.default_rng(0)
+    masks = [face_mask(128, SPAN, random) for _ in range(60)]
+    assert len(KINDS) == 5
+    assert all(mask.min() >= 0 and mask.max() <= 1 for mask in masks)
+    mean = np.mean(masks, axis=0)
+    assert mean[60:80, 55:75].mean() > 0.4
+    assert mean[:8].max() < 0.05
+    assert all(((mask > 0.05) & (mask < mask.max() - 0.05)).any() for mask in masks)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_both_members_of_a_pair_are_treated_alike(face, seed):
+    treat = Treatment(np.random.default_rng(seed), crop_files.CANVAS_SIDE, CROP_SIDE)
+    first, second = treat(face), treat(face.copy())
+    assert first.shape == (CROP_SIDE, CROP_SIDE, 3)
+    assert np.array_equal(first, second)
+
+
+def test_compression_loses_detail_but_keeps_the_picture(face):
+    image = np.ascontiguousarray(face[:224, :224])
+    for squeezed in (jpeg(image, 40), h264(image, 30, "veryfast", lead=1, shift=2)):
+        error = np.abs(squeezed.astype(int) - image.astype(int)).mean()
+        assert 0.3 < error < 12
+
+
+def test_imagenet_weights_fill_front_and_tail_but_for_the_head():
+    public = imagenet_weights()
+    front, tail = Front(), Tail()
+    needed = set(front.state_dict()) | set(tail.state_dict())
+    assert needed - set(public) == {"head.weight", "head.bias"}
+    assert set(public) <= needed
+    start_from_imagenet(front)
+    assert torch.equal(front.state_dict()["_conv_stem.weight"], public["_conv_stem.weight"])
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2)])
+def test_padding_is_tensorflows(kernel, stride):
+    layer = SameConv(1, 1, kernel, stride)
+    torch.nn.init.ones_(layer.weight)
+    picture = torch.zeros(1, 1, 8, 8)
+    picture[0, 0, 0, 0] = 1.0
+    out = layer(picture)[0, 0]
+    assert out.shape == (8 // stride, 8 // stride)
+    # TensorFlow puts (kernel - stride) // 2 zeros before the first pixel of an even side.
+    before = (kernel - stride) // 2 if stride > 1 else kernel // 2
+    reached = int((out[0] > 0).sum())
+    assert reached == len([i for i in range(8 // stride) if 0 <= before - i * stride < kernel])
+
+
+def test_the_whole_network_is_front_then_tails():
+    network = FaceNetwork().eval()
+    pixels = torch.rand(2, 3, CROP_SIDE, CROP_SIDE) * 255
+    with torch.inference_mode():
+        features = network.front(pixels)
+        assert features.shape == (2, 48, 28, 28)
+        logits = network(pixels)
+        assert logits.shape == (2, len(HEADS))
+        assert torch.allclose(logits[:, 1], network.tails["generated"](features), atol=1e-5)
+
+
+def test_batches_hold_what_the_config_asks_for(folder):
+    head = {
+        "blend_pairs": 2,
+        "generated_pairs": 1,
+        "plain_photos": 1,
+        "ffhq_share": 0.5,
+        "other_person_share": 0.5,
+    }
+    images, labels = next(training_batches(folder, head, seed=3))
+    assert images.shape == (7, CROP_SIDE, CROP_SIDE, 3)
+    assert labels.tolist() == [0, 1, 0, 1, 0, 1, 0]
+    repeated, _ = next(training_batches(folder, head, seed=3))
+    assert np.array_equal(images, repeated)
+
+
+def batch(seed):
+    random = torch.Generator().manual_seed(seed)
+    labels = torch.tensor([0.0, 1.0, 0.0, 1.0])
+    features = torch.rand(4, 48, 28, 28, generator=random) + labels[:, None, None, None]
+    return features, labels
+
+
+def test_a_tail_learns_what_tells_the_classes_apart(tmp_path):
+    trainer = Trainer(tmp_path, CONFIG)
+    losses = [trainer.learn(*batch(step)) for step in range(10)]
+    assert np.mean(losses[-3:]) < 0.5 * losses[0]
+
+
+def test_training_goes_on_from_the_checkpoint(tmp_path):
+    trainer = Trainer(tmp_path, CONFIG)
+    for step in range(3):
+        trainer.learn(*batch(step))
+    trainer.save({"step": trainer.step})
+    other = Trainer(tmp_path, CONFIG)
+    assert other.step == 3
+    torch.manual_seed(5)
+    first = trainer.learn(*batch(9))
+    torch.manual_seed(5)
+    assert other.learn(*batch(9)) == pytest.approx(first, rel=1e-4)
+    assert json.loads((tmp_path / "log.jsonl").read_text())["step"] == 3
+
+
+def test_a_loss_that_is_no_number_stops_before_anything_is_changed(tmp_path):
+    trainer = Trainer(tmp_path, CONFIG)
+    before = trainer.network.head.weight.clone()
+    features, labels = batch(0)
+    with pytest.raises(FloatingPointError, match="step 0"):
+        trainer.learn(features * float("nan"), labels)
+    assert torch.equal(trainer.network.head.weight, before)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run whose tails know nothing but ImageNet."""
+    out = tmp_path_factory.mktemp("run")
+    for head in HEADS:
+        Trainer(out / head, CONFIG).save({"step": 0})
+    return out
+
+
+def test_the_exported_file_answers_as_the_network_and_its_card_fits(run, folder, tmp_path):
+    figures = tmp_path / "figures.json"
+    figures.write_text('{"note": "made by a test"}')
+    card_path = export(run, folder, tmp_path, figures)
+    card = read_card(card_path)
+    assert verify_card(card, tmp_path) is None
+    assert card.metrics == {"note": "made by a test"}
+    images = heldout_blends(crop_files.load(folder), 3, seed=8)
+    pixels = images.transpose(0, 3, 1, 2).astype(np.float32)
+    got = open_session(tmp_path / card.file, "cpu").run({"images": pixels})["logits"]
+    assert np.abs(got - predict(read_network(run), images)).max() < 0.02
+
+
+def test_the_tail_behind_the_exported_front_answers_as_the_whole_network(run, folder, tmp_path):
+    images = heldout_blends(crop_files.load(folder), 2, seed=9)
+    network = read_network(run)
+    front = open_session(export_front(tmp_path / "front.onnx"), "cpu")
+    split = predict(network.tails["blend"], images, front)
+    assert np.allclose(split, predict(network, images)[:, 0], atol=1e-3)
+
+
+def test_missing_crops_and_runs_are_named(tmp_path):
+    with pytest.raises(InputNotFound, match="prepare"):
+        crop_files.load(tmp_path)
+    with pytest.raises(InputNotFound, match=r"manifest\.csv"):
+        crop_files.prepare(tmp_path, tmp_path / "out")
+    with pytest.raises(WeightsError, match="train"):
+        read_network(tmp_path)
