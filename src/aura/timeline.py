@@ -36,25 +36,6 @@ class DecodeLog:
     sound_gaps: int = 0
     truncated: bool = False
 
-    def notes(self) -> list[str]:
-        """What a reader of the report should know, one sentence each; empty when all was well.
-
-        >>> DecodeLog(truncated=True, last_time=2.0).notes()
-        ['the file is cut off: pictures end at 2.00 s']
-        """
-        notes = []
-        if self.truncated:
-            notes.append(f"the file is cut off: pictures end at {self.last_time or 0.0:.2f} s")
-        for count, what in (
-            (self.bad_packets, "could not be decoded and were skipped (packets)"),
-            (self.corrupt_pictures, "were decoded with damage (pictures)"),
-            (self.repaired_timestamps, "were missing or out of order and were repaired (times)"),
-            (self.sound_gaps, "in the sound were filled with silence (gaps)"),
-        ):
-            if count:
-                notes.append(f"{count} {what}")
-        return notes
-
 
 class Timeline:
     """Turns the raw times of one stream into believable ones.

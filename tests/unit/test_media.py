@@ -36,6 +36,12 @@ with extract_audio(path):
 """
 
 
+def untroubled(log):
+    """Nothing was skipped, damaged, repaired or cut off."""
+    counts = (log.bad_packets, log.corrupt_pictures, log.repaired_timestamps, log.sound_gaps)
+    return not any(counts) and not log.truncated
+
+
 def read(
     path: Path, fps: float | None = None
 ) -> tuple[list[Frame], list[SoundBlock], DecodeLog, MediaInfo]:
@@ -117,7 +123,7 @@ def test_every_promised_container_and_codec_gives_its_pictures_and_its_sound(
     times = np.array([frame.time for frame in frames])
     grid = [int(np.argmax(times > instant / 5 - 0.0005)) for instant in range(5)]
     assert [frame.index for frame in sampled(frames)][:5] == grid
-    assert log.notes() == []
+    assert untroubled(log)
     # The pictures are the ones that went in: a drift by 3 pixels each, bright where it was bright.
     for frame in sampled(frames):
         truth = np.roll(make.texture(320, 240), 3 * frame.index, axis=1)
@@ -448,7 +454,6 @@ def test_broken_timestamps_are_repaired_and_counted(tmp_path, pts, what):
     assert all(a < b for a, b in itertools.pairwise(times)), what
     assert times == pytest.approx(np.arange(8) * 0.04, abs=0.021), what
     assert log.repaired_timestamps >= 1
-    assert any("repaired" in note for note in log.notes())
 
 
 # --- sound
@@ -493,7 +498,7 @@ def test_video_without_sound_gives_pictures_only(tmp_path):
     path = make.write_clip(tmp_path / "mute.mp4", make.moving_texture(5))
     frames, blocks, log, info = read(path)
     assert info.audio is None
-    assert (len(frames), blocks, log.notes()) == (5, [], [])
+    assert (len(frames), blocks, untroubled(log)) == (5, [], True)
 
 
 # --- what can't be read
@@ -620,7 +625,6 @@ def test_a_truncated_file_gives_what_is_left_and_says_so(tmp_path, suffix):
     assert log.pictures == frames[-1].index + 1
     if suffix != "ts":  # a transport stream does not say how long it should be
         assert log.truncated
-        assert any("cut off" in note for note in log.notes())
 
 
 def test_a_last_picture_that_is_held_for_long_is_not_taken_for_a_cut(tmp_path):

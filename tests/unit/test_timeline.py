@@ -58,10 +58,3 @@ def test_a_video_without_any_times_gets_them_from_its_rate():
     times, log = placed([None] * 4, 10.0)
     assert times == pytest.approx([0.0, 0.1, 0.2, 0.3])
     assert log.repaired_timestamps == 4
-
-
-def test_log_notes_say_what_happened_in_words():
-    assert DecodeLog().notes() == []
-    notes = DecodeLog(bad_packets=3, sound_gaps=1, truncated=True, last_time=1.5).notes()
-    assert len(notes) == 3
-    assert "1.50 s" in notes[0]

@@ -77,23 +77,25 @@ def export(run: Path, folder: Path, weights: Path, metrics: Path) -> Path:
     """
     network = read_network(run)
     path = weights / f"{NAME}.onnx"
+    fresh = weights / f"{NAME}.part.onnx"
     torch.onnx.export(
         network,
         (torch.zeros(2, 3, CROP_SIDE, CROP_SIDE),),
-        str(path),
+        str(fresh),
         input_names=["images"],
         output_names=["logits"],
         dynamic_axes={"images": {0: "batch"}, "logits": {0: "batch"}},
         opset_version=17,
         dynamo=False,
     )
-    onnx.save(halve_weights(onnx.load(str(path))), str(path))
+    onnx.save(halve_weights(onnx.load(str(fresh))), str(fresh))
     images = heldout_blends(load(folder), 32, seed=3)
     wanted = predict(network, images)
     pixels = images.transpose(0, 3, 1, 2).astype(np.float32)
-    got = open_session(path, "cpu").run({"images": pixels})["logits"]
+    got = open_session(fresh, "cpu").run({"images": pixels})["logits"]
     error = float(np.abs(wanted - got).max())
     if error > MAX_LOGIT_ERROR:
+        fresh.unlink()
         raise WeightsError(f"{path} differs from the network by {error:.3f} logits; not usable")
     config = {
         name: json.loads(torch.load(run / name / "latest.pt", weights_only=True)["config"])
@@ -104,7 +106,7 @@ def export(run: Path, folder: Path, weights: Path, metrics: Path) -> Path:
         "name": NAME,
         "version": "1.0.0",
         "file": path.name,
-        "sha256": sha256_file(path),
+        "sha256": sha256_file(fresh),
         "architecture": "EfficientNet-lite2: stem and 5 blocks with ImageNet weights shared, the "
         "rest once for each head (9.6 M parameters in all), global mean, linear; "
         "weights stored as float16, computed in float32",
@@ -139,5 +141,6 @@ def export(run: Path, folder: Path, weights: Path, metrics: Path) -> Path:
         ],
     }
     target = weights / f"{NAME}.json"
+    fresh.replace(path)  # file and card change together: an old card would refuse the new file
     target.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     return target
