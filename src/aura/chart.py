@@ -108,7 +108,7 @@ def _series(report: Report) -> list[tuple[float, float]]:
 def score_chart(report: Report, width: int, glyphs: Glyphs) -> RenderableType | None:
     """Score over time, the highest of each step, two rows high, above a time axis."""
     series = _series(report)
-    end = max([report.metadata.video_duration_sec or 0.0, *(time for time, _ in series)])
+    end = max([report.metadata.video_duration_sec, *(time for time, _ in series)])
     if not series or end <= 0:
         return None
     cells = width - 3

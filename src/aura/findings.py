@@ -61,12 +61,16 @@ ABOUT_SEVERAL = "With several people the highest score decides: false alarms are
 
 @dataclass(frozen=True)
 class Run:
-    """What the pipeline knows about one run beyond evidence; times are aware datetimes in UTC."""
+    """What the pipeline knows about one run beyond evidence; times are aware datetimes in UTC.
+
+    `last_time` is that of the last decoded picture, in seconds of the clip.
+    """
 
     started_at: datetime
     finished_at: datetime
     processing_time: float
     frames_analyzed: int
+    last_time: float
     device: str
     models: tuple[ModelCard, ...]
     job_id: str | None = None
@@ -324,6 +328,12 @@ def _limits(verdict: Verdict, profile: Profile, provenance: Provenance) -> Limit
     )
 
 
+def _duration(provenance: Provenance, run: Run) -> float:
+    """How long the pictures really last: what a file says of itself may be off by hours."""
+    fps = provenance.video.fps
+    return run.last_time + (1.0 / fps if fps else 0.0)
+
+
 def _metadata(profile: Profile, provenance: Provenance, run: Run) -> Metadata:
     cards = sorted(run.models, key=lambda card: card.name)
     weights = "\n".join(f"{card.name}:{card.sha256}" for card in cards)
@@ -344,7 +354,7 @@ def _metadata(profile: Profile, provenance: Provenance, run: Run) -> Metadata:
         config_sha256=profile.config_sha256,
         device=run.device,
         tool_versions=tool_versions(),
-        video_duration_sec=provenance.input.duration_sec,
+        video_duration_sec=_duration(provenance, run),
         frames_analyzed=run.frames_analyzed,
         processing_time_sec=run.processing_time,
         started_at=run.started_at,

@@ -95,6 +95,7 @@ def analyze(
         finished_at=datetime.now(UTC),
         processing_time=time.perf_counter() - began,
         frames_analyzed=tracker.tally.sampled,
+        last_time=tracker.tally.last_time,
         device=device,
         models=used_models(settings, device),
     )

@@ -321,7 +321,8 @@ class Metadata(_Part):
     config_sha256: Sha256
     device: str
     tool_versions: dict[str, str]
-    video_duration_sec: Seconds | None
+    video_duration_sec: Seconds
+    """To the end of the last decoded picture; what the file says is `provenance.input`'s."""
     frames_analyzed: int
     processing_time_sec: Seconds
     started_at: AwareDatetime

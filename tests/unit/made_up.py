@@ -157,6 +157,7 @@ def report(
         started_at=started,
         finished_at=started + timedelta(seconds=seconds),
         processing_time=seconds,
+        last_time=9.96,
         frames_analyzed=50,
         device="cpu",
         models=tuple(list_cards()[:2] if models is None else models),
