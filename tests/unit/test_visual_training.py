@@ -202,8 +202,27 @@ def run(tmp_path_factory):
     """A run whose tails know nothing but ImageNet."""
     out = tmp_path_factory.mktemp("run")
     for head in HEADS:
-        Trainer(out / head, CONFIG).save({"step": 0})
+        Trainer(out / head, CONFIG).save({"step": 0})  # step 0 counts as the end of a cycle
     return out
+
+
+def test_a_tail_is_the_mean_over_the_ends_of_its_cycles(run, tmp_path):
+    for head in HEADS:
+        state = torch.load(run / head / "cycle0.pt", weights_only=True)
+        (tmp_path / head).mkdir()
+        torch.save(state, tmp_path / head / "cycle1.pt")
+        state["average"]["head.bias"] = state["average"]["head.bias"] + 2.0
+        torch.save(state, tmp_path / head / "cycle2.pt")
+    one = read_network(run).tails["blend"].head.bias
+    assert torch.allclose(read_network(tmp_path).tails["blend"].head.bias, one + 1.0)
+
+
+def test_the_end_of_a_cycle_is_kept(tmp_path):
+    trainer = Trainer(tmp_path, {**CONFIG, "cycle_images": 8})
+    for step in range(3):
+        trainer.learn(*batch(step))
+        trainer.save({"step": trainer.step})
+    assert [path.name for path in sorted(tmp_path.glob("cycle*.pt"))] == ["cycle1.pt"]
 
 
 def test_the_exported_file_answers_as_the_network_and_its_card_fits(run, folder, tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor
 
 from aura.errors import WeightsError
 from aura.faces import CROP_SIDE
@@ -30,7 +31,10 @@ SMALLEST_HALVED = 33_000
 
 
 def read_network(run: Path) -> FaceNetwork:
-    """The front and the averaged tails of a run, in evaluation mode.
+    """The front and the tails of a run, in evaluation mode.
+
+    A tail is the mean over the ends of its cosine cycles (each already a running average): such a
+    mean errs less on new data than the last of them (Izmailov et al., UAI 2018).
 
     Raises:
         WeightsError: a head was not trained yet.
@@ -38,12 +42,23 @@ def read_network(run: Path) -> FaceNetwork:
     network = FaceNetwork()
     start_from_imagenet(network.front)
     for name in HEADS:
-        checkpoint = run / name / "latest.pt"
-        if not checkpoint.is_file():
-            raise WeightsError(f"{checkpoint} is missing; train the head {name!r} first")
-        state = torch.load(checkpoint, weights_only=True)
-        network.tails[name].load_state_dict(state["average"])
+        ends = [
+            torch.load(path, weights_only=True)["average"]
+            for path in sorted((run / name).glob("cycle*.pt"))
+        ]
+        if not ends:
+            raise WeightsError(f"{run / name} holds no finished cycle; train the head first")
+        network.tails[name].load_state_dict(_mean(ends))
     return network.eval()
+
+
+def _mean(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    def over(name: str, value: Tensor) -> Tensor:
+        if not value.dtype.is_floating_point:
+            return value
+        return torch.stack([state[name] for state in states]).mean(dim=0)
+
+    return {name: over(name, value) for name, value in states[-1].items()}
 
 
 def halve_weights(model: Any) -> Any:

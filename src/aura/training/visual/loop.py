@@ -91,7 +91,8 @@ class Trainer:
     """A tail in training, its running average, and the checkpoint it goes on from.
 
     Args:
-        out: checkpoints and `log.jsonl` go there; `out/latest.pt` is resumed.
+        out: checkpoints and `log.jsonl` go there; `out/latest.pt` is resumed, and the end of each
+            cosine cycle stays as `out/cycleN.pt`.
         config: `config.json` with the head's own part merged in.
     """
 
@@ -113,9 +114,15 @@ class Trainer:
             weight_decay=config["weight_decay"],
         )
         self.steps = config["images"] // config["batch"]
+        self._cycle = config["cycle_images"] // config["batch"]
         self.step = 0
         if self._latest.is_file():
             self._resume(torch.load(self._latest, weights_only=True))
+
+    @property
+    def at_cycle_end(self) -> bool:
+        """Whether the learning rate has just come down to its lowest."""
+        return bool(self.step % self._cycle == 0)
 
     @property
     def _latest(self) -> Path:
@@ -153,10 +160,9 @@ class Trainer:
 
     def _set_rates(self) -> None:
         """Warm-up, then cosine down to 1 % in each cycle; every further cycle starts at half."""
-        cycle = self._config["cycle_images"] // self._config["batch"]
-        step, done = self.step % cycle, self.step // cycle
+        step, done = self.step % self._cycle, self.step // self._cycle
         pace = min(1.0, (step + 1) / self._config["warmup_steps"]) * 0.5**done
-        pace *= 0.5 * (1 + math.cos(math.pi * step / cycle)) * 0.99 + 0.01
+        pace *= 0.5 * (1 + math.cos(math.pi * step / self._cycle)) * 0.99 + 0.01
         for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
             group["lr"] = rate * pace
 
@@ -175,7 +181,6 @@ class Trainer:
         """Log a record and replace the checkpoint in one move."""
         with (self._out / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(record) + "\n")
-        part = self._latest.with_suffix(".part")
         state = {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
@@ -183,8 +188,15 @@ class Trainer:
             "step": self.step,
             "config": json.dumps(self._config),
         }
-        torch.save(state, part)
-        part.replace(self._latest)
+        _write(self._latest, state)
+        if self.at_cycle_end:
+            _write(self._out / f"cycle{self.step // self._cycle}.pt", state)
+
+
+def _write(path: Path, state: dict[str, Any]) -> None:
+    part = path.with_suffix(".part")
+    torch.save(state, part)
+    part.replace(path)
 
 
 def train(folder: Path, out: Path, head: str, config: Mapping[str, Any]) -> None:
@@ -218,7 +230,7 @@ def train(folder: Path, out: Path, head: str, config: Mapping[str, Any]) -> None
         features, wanted = next(batches)
         value = trainer.learn(features, wanted)
         seen += len(features)
-        if trainer.step % merged["checkpoint_every"] == 0 or trainer.step == trainer.steps:
+        if trainer.step % merged["checkpoint_every"] == 0 or trainer.at_cycle_end:
             trainer.save(
                 {
                     "step": trainer.step,
