@@ -161,6 +161,17 @@ def test_batches_hold_what_the_config_asks_for(folder):
     assert np.array_equal(images, repeated)
 
 
+def test_held_out_blends_can_be_had_as_photographed(folder):
+    kept = crop_files.load(folder)
+    images = heldout_blends(kept, 4, seed=2, treated=False)
+    photo = kept.images[kept.where("lfw", "dev")[0]][16:240, 16:240].astype(int)
+    assert images.shape == (8, CROP_SIDE, CROP_SIDE, 3)
+    others = heldout_blends(kept, 4, seed=2)
+    # Without treatment a background keeps its place, so a real one is close to its photo.
+    assert min(np.abs(images[i] - photo).mean() for i in (0, 2, 4, 6)) < 12
+    assert not np.array_equal(images, others)
+
+
 def batch(seed):
     random = torch.Generator().manual_seed(seed)
     labels = torch.tensor([0.0, 1.0, 0.0, 1.0])

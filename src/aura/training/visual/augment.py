@@ -161,3 +161,9 @@ class Treatment:
         if image.shape[0] != self._side:
             image = cv2.resize(image, (self._side, self._side), interpolation=self._up)
         return np.asarray(image, dtype=np.uint8)
+
+
+def untouched(image: Image, side: int) -> Image:
+    """The middle of a picture as it is: (canvas, canvas, 3) to (side, side, 3)."""
+    border = (image.shape[0] - side) // 2
+    return np.ascontiguousarray(image[border : border + side, border : border + side])

