@@ -379,7 +379,7 @@ def save_report(report: Report, folder: Path) -> Path:
     try:
         if target.exists() and not _is_about(target, source.sha256):
             target = folder / f"{stem}-{source.sha256[:8]}.report.json"
-        _write_whole(target, report.to_json())
+        write_whole(target, report.to_json())
     except OSError as error:
         raise UsageError(f"--out {folder} can't be written ({error.strerror})") from None
     return target
@@ -393,7 +393,12 @@ def _is_about(path: Path, sha256: str) -> bool:
     return bool(found == sha256)
 
 
-def _write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file so that it is there as a whole or not at all.
+
+    Raises:
+        OSError: the folder can't be written, or the disk is full; what was there stays.
+    """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=".tmp")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:

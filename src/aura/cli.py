@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Hook = Callable[[str, float, float | None], None]
 
-COMMAND_MODULES = ("aura.doctor", "aura.evaluate_command")
+COMMAND_MODULES = ("aura.doctor", "aura.evaluate_command", "aura.training.data.command")
 DEBUG_VARIABLE = "AURA_DEBUG"
 EXIT_INTERNAL = 1
 EXIT_USAGE = 2

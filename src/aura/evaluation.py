@@ -8,8 +8,10 @@ can't be analysed or gets no score is counted and named, never scored by guess.
 from __future__ import annotations
 
 import csv
+import os
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aura import media
@@ -20,7 +22,6 @@ from aura.metrics import Estimate, auc_interval, bootstrap, share_interval, tpr_
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
 MANIFEST = "manifest.csv"
 MANIFEST_LEVELS = 4  # how far above the folder a manifest is looked for
@@ -81,7 +82,7 @@ def labelled_clips(folder: Path) -> list[LabelledClip]:
     Raises:
         InputNotFound: no such folder, no labels, or no clip below it.
     """
-    folder = folder.resolve()
+    folder = _as_named(folder)
     if not folder.is_dir():
         raise InputNotFound(f"{folder} is not a folder; name one that holds labelled clips")
     for level in (folder, *folder.parents[:MANIFEST_LEVELS]):
@@ -102,11 +103,12 @@ def _from_manifest(manifest: Path, folder: Path) -> list[LabelledClip]:
     clips = []
     with manifest.open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
-            path = (manifest.parent / (row.get("path") or "")).resolve()
+            path = _as_named(manifest.parent / (row.get("path") or ""))
             label = (row.get("label") or "").strip().lower()
             known = label in {"real", "fake"} and path.suffix.lower() in MEDIA_SUFFIXES
             if known and path.is_relative_to(folder) and path.is_file():
-                name = row.get("group") or row.get("identity_or_speaker") or path.stem
+                person = row.get("identity") or row.get("identity_or_speaker")
+                name = row.get("group") or person or path.stem
                 clips.append(
                     LabelledClip(
                         path,
@@ -117,6 +119,11 @@ def _from_manifest(manifest: Path, folder: Path) -> list[LabelledClip]:
                     )
                 )
     return sorted(clips, key=lambda clip: clip.path)
+
+
+def _as_named(path: Path) -> Path:
+    """Absolute, without `..`, links kept: data may be linked beside its manifest."""
+    return Path(os.path.abspath(path))  # noqa: PTH100
 
 
 def _from_subfolders(folder: Path) -> list[LabelledClip]:

@@ -25,10 +25,15 @@ if TYPE_CHECKING:
 RIDGE = 1.0
 FOLDS = 5
 NEWTON_STEPS = 30
+# What `metadata_features` returns, in its order.
+FEATURE_NAMES = (
+    *("resolution", "aspect ratio", "frame rate", "length", "bit rate", "bits per pixel"),
+    *("codec is H.264", "has sound", "sound bit rate", "sound sample rate", "sound channels"),
+)
 
 
 def metadata_features(info: MediaInfo) -> list[float]:
-    """What the container tells about a clip, as numbers; sizes and rates by their logarithm."""
+    """What the container tells about a clip, as `FEATURE_NAMES` calls it; sizes by logarithm."""
     video, audio = info.video, info.audio
     duration = info.duration or 0.0
     pixels = max(1, video.width * video.height)
