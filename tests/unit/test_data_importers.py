@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -443,6 +444,17 @@ def test_a_manifest_must_stand_above_its_files_or_beside_a_link_to_them(mixed, t
     (run / "link").symlink_to(mixed)
     import_data("folders", run / "link", run / "m.csv")
     assert {row.path.split("/")[0] for row in read_manifest(run / "m.csv")} == {"link"}
+
+
+def test_a_name_that_no_text_can_hold_is_left_out(mixed, tmp_path):
+    try:
+        shutil.copy(mixed / "real" / "a.mp4", os.fsencode(mixed / "real") + b"/caf\xe9.mp4")
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 only")
+    summary = import_data("folders", mixed, tmp_path / "m.csv")
+    assert summary.dropped["name is no UTF-8"] == 1
+    assert len(read_manifest(tmp_path / "m.csv")) == 3
+    assert "caf\ufffd.mp4" in (tmp_path / "m.dropped.csv").read_text(encoding="utf-8")
 
 
 def test_an_unknown_kind_names_the_known_ones(tmp_path):

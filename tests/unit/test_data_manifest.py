@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 
 import pytest
@@ -49,6 +50,7 @@ def test_what_is_written_is_read_again(tmp_path, name):
     assert second.extra == {"gender": ""}
     assert (second.duration, second.segments, second.split) == (None, (), "")
     assert list(tmp_path.iterdir()) == [path], "nothing temporary is left behind"
+    assert pickle.loads(pickle.dumps(first)) == first, "loaders hand rows to other processes"
 
 
 def test_the_header_is_the_documented_one_and_rows_are_sorted(tmp_path):
@@ -79,6 +81,7 @@ def test_names_of_the_projects_other_manifests_and_dev_are_understood(tmp_path):
         ("/etc/a.mp4,fake,,,", "path"),
         ("../a.mp4,fake,,,", "path"),
         ("x/../../a.mp4,fake,,,", "path"),
+        (".,fake,,,", "path"),
         ("C:/a.mp4,fake,,,", "path"),
         ("ok.mp4,fake,,,", "path"),  # there twice
         ("a.mp4,fake,holdout,,", "split"),

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from aura.batch import MEDIA_SUFFIXES
 from aura.errors import InputError
-from aura.runtime import cpu_threads
 from aura.training.data.duplicates import look_alikes
 from aura.training.data.looks import Look, look_at
 from aura.training.data.manifest import read_manifest
 from aura.training.data.shortcuts import MIN_CLIPS, Shortcut, find_shortcuts
+from aura.training.data.threads import in_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,7 +32,7 @@ State = Literal["ok", "note", "bad"]
 
 RARE_SHARE = 0.1  # a class below this share of a split makes accuracy meaningless
 SENTENCE = "sentence"  # an optional column: what is said, where a corpus repeats sentences
-BATCH = 64  # clips given to the threads at once
+STAGE = "looking at clips"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ def audit(manifest: Path, *, workers: int | None = None, hook: Hook | None = Non
         InputError: the manifest can't be read.
     """
     rows = read_manifest(manifest)
-    seen = list(_look_at_all(rows, manifest.parent, workers or cpu_threads(), hook))
+    see = partial(_see, manifest.parent)
+    seen = list(in_threads(see, rows, workers, STAGE, hook))
     shortcuts, told = _shortcuts([one for one in seen if one.look])
     findings = [
         *_files(seen),
@@ -91,26 +92,15 @@ def audit(manifest: Path, *, workers: int | None = None, hook: Hook | None = Non
     return Audit(len(rows), tuple(findings), tuple(shortcuts))
 
 
-def _look_at_all(
-    rows: Sequence[Row], folder: Path, workers: int, hook: Hook | None
-) -> Iterator[_Seen]:
-    def one(row: Row) -> _Seen:
-        path = folder / row.path
-        if path.suffix.lower() not in MEDIA_SUFFIXES:
-            missing = "" if os.access(path, os.R_OK) else "is not there or can't be read"
-            return _Seen(row, None, missing)
-        try:
-            look = look_at(path)
-        except InputError as error:
-            return _Seen(row, None, str(error))
-        return _Seen(row, look)
-
-    with ThreadPoolExecutor(workers) as pool:
-        for start in range(0, len(rows), BATCH):
-            for number, found in enumerate(pool.map(one, rows[start : start + BATCH]), start + 1):
-                if hook:
-                    hook("looking at clips", number, len(rows))
-                yield found
+def _see(folder: Path, row: Row) -> _Seen:
+    path = folder / row.path
+    if path.suffix.lower() not in MEDIA_SUFFIXES:
+        missing = "" if os.access(path, os.R_OK) else "is not there or can't be read"
+        return _Seen(row, None, missing)
+    try:
+        return _Seen(row, look_at(path))
+    except InputError as error:
+        return _Seen(row, None, str(error))
 
 
 def _files(seen: Sequence[_Seen]) -> Iterator[Finding]:

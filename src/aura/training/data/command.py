@@ -67,7 +67,7 @@ def import_set(
 
     options = Options(compression, splits, source, licence)
     with progress_bars(quiet=quiet) as bars:
-        hook = bars.begin(root.name)
+        hook = bars.begin(root.resolve().name)
         summary = import_data(kind, root, out, options, workers=workers, hook=hook)
     if quiet:
         return

@@ -12,22 +12,22 @@ import io
 import json
 import os
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aura import media
 from aura.batch import write_whole
 from aura.errors import InputError, InputNotFound, UsageError
-from aura.runtime import cpu_threads
 from aura.training.data.listing import UNREADABLE, Dropped, Listing, Options
 from aura.training.data.manifest import Row, write_manifest
 from aura.training.data.picture_sets import celeb_df, dfdc, faceforensics, folders
 from aura.training.data.talking_sets import av_deepfake1m, fake_av_celeb, lav_df
+from aura.training.data.threads import in_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import TextIO
 
 LAYOUTS: dict[str, Callable[[Path, Options], Listing]] = {
@@ -39,8 +39,7 @@ LAYOUTS: dict[str, Callable[[Path, Options], Listing]] = {
     "av-deepfake1m": av_deepfake1m,
     "folders": folders,
 }
-# Files given to the threads at once: enough to keep them busy, few enough that Ctrl-C is prompt.
-BATCH = 64
+STAGE = "hashing and probing"
 NEVER = -1  # a modification time that no file has: look again next time
 
 
@@ -98,7 +97,9 @@ def import_data(
     rows: list[Row] = []
     reused = 0
     with _Journal(_beside(out, "probed.jsonl")) as journal:
-        for row, probed, fresh in _probe_all(listing, done, workers or cpu_threads(), hook):
+        listed = list(listing.rows.values())
+        look_up = partial(_look_up, root, done=done)
+        for row, probed, fresh in in_threads(look_up, listed, workers, STAGE, hook):
             reused += not fresh
             if fresh:
                 journal.add(probed)
@@ -137,33 +138,18 @@ def _beside(out: Path, ending: str) -> Path:
     return out.with_name(f"{out.stem}.{ending}")
 
 
-def _probe_all(
-    listing: Listing,
-    done: dict[str, Probed],
-    workers: int,
-    hook: Callable[[str, float, float | None], None] | None,
-) -> Iterator[tuple[Row, Probed, bool]]:
-    """Each row with what is known of its file, and whether it was looked into just now."""
-    rows = list(listing.rows.values())
-
-    def one(row: Row) -> tuple[Row, Probed, bool]:
-        path = listing.root / row.path
-        key = os.path.abspath(path)  # noqa: PTH100 - links kept as named
-        try:
-            stat = path.stat()
-        except OSError as error:
-            return row, Probed(key, 0, NEVER, error=str(error.strerror)), True
-        before = done.get(key)
-        if before and (before.size, before.mtime_ns) == (stat.st_size, stat.st_mtime_ns):
-            return row, before, False
-        return row, _probe(path, Probed(key, stat.st_size, stat.st_mtime_ns)), True
-
-    with ThreadPoolExecutor(workers) as pool:
-        for start in range(0, len(rows), BATCH):
-            for number, found in enumerate(pool.map(one, rows[start : start + BATCH]), start + 1):
-                if hook:
-                    hook("hashing and probing", number, len(rows))
-                yield found
+def _look_up(root: Path, row: Row, done: Mapping[str, Probed]) -> tuple[Row, Probed, bool]:
+    """A row with what is known of its file, and whether it was looked into just now."""
+    path = root / row.path
+    key = os.path.abspath(path)  # noqa: PTH100 - links kept as named
+    try:
+        stat = path.stat()
+    except OSError as error:
+        return row, Probed(key, 0, NEVER, error=str(error.strerror)), True
+    before = done.get(key)
+    if before and (before.size, before.mtime_ns) == (stat.st_size, stat.st_mtime_ns):
+        return row, before, False
+    return row, _probe(path, Probed(key, stat.st_size, stat.st_mtime_ns)), True
 
 
 def _probe(path: Path, key: Probed) -> Probed:

@@ -28,6 +28,7 @@ TWICE = "listed twice"
 CONTRADICTION = "list and folder disagree"
 UNLABELLED = "no label published"
 UNREADABLE = "unreadable"
+BAD_NAME = "name is no UTF-8"  # a manifest is text
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,9 @@ class Listing:
             relative_path(row.path)
         except ValueError as error:
             raise InputError(f"a list in {self.root} names {row.path!r}, which {error}") from None
-        if row.path in self.rows:
+        if not _is_text(row.path):
+            self.drop(row.path, BAD_NAME)
+        elif row.path in self.rows:
             self.drop(row.path, TWICE, f"again as {row.method or row.label}")
         elif not (self.root / row.path).is_file():
             self.drop(row.path, MISSING)
@@ -80,18 +83,27 @@ class Listing:
 
     def drop(self, path: str, reason: str, detail: str = "") -> None:
         """Note what is left out."""
+        path = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         self.dropped.append(Dropped(path, reason, detail))
 
     def drop_unlisted(self, present: Iterable[str]) -> None:
         """Note files that are there although no list names them."""
         known = self.rows.keys() | {one.path for one in self.dropped}
         for path in present:
-            if path not in known:
+            if _is_text(path) and path not in known:
                 self.drop(path, UNLISTED)
 
     def reasons(self) -> Counter[str]:
         """How many were left out, by reason."""
         return Counter(one.reason for one in self.dropped)
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def videos_below(root: Path, folder: str | PurePath = ".") -> Iterator[str]:

@@ -28,7 +28,6 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from aura.batch import write_whole
@@ -50,7 +49,6 @@ MODALITIES = ("visual", "audio")
 PEOPLE_SEPARATOR = ";"
 PARQUET = ".parquet"
 SHA256_DIGITS = 64
-NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ class Row:
     duration: float | None = None
     segments: tuple[Segment, ...] = ()
     group: str = ""
-    extra: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    extra: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def identities(self) -> tuple[str, ...]:
@@ -146,7 +144,7 @@ def relative_path(text: str) -> str:
         ValueError: absolute, empty, or with `..` in it.
     """
     path = PurePosixPath(text.replace("\\", "/"))
-    if not text or path.is_absolute() or ":" in path.parts[0][1:2]:
+    if not path.parts or path.is_absolute() or ":" in path.parts[0][1:2]:
         raise ValueError("is no relative path; name files relative to the manifest's folder")
     if ".." in path.parts:
         raise ValueError("leads out of the manifest's folder; put the manifest above the files")
@@ -231,7 +229,7 @@ def _row(raw: Mapping[str, str], place: _Place) -> Row:
         duration=_duration(cells.get("duration", ""), place),
         segments=_segments(cells.get("segments", ""), place),
         group=cells.get("group", ""),
-        extra=MappingProxyType({k: v for k, v in cells.items() if k not in COLUMNS}),
+        extra={name: value for name, value in cells.items() if name not in COLUMNS},
     )
     if row.label == "real":
         for name in ("visual_label", "audio_label"):

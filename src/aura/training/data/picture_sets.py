@@ -239,7 +239,7 @@ def dfdc(root: Path, _options: Options) -> Listing:
         raise InputNotFound(f"{root} and its subfolders hold no metadata.json of DFDC")
     for path in lists:
         folder = path.parent.relative_to(root)
-        for name, entry in field_items(read_json(path), path):
+        for name, entry in _entries_of(read_json(path), path):
             label = str(field_of(entry, "label", f"{path}: {name}")).lower()
             if label not in {"real", "fake"}:
                 raise InputError(f"{path}: {name} has label {label!r}, not REAL or FAKE")
@@ -263,7 +263,7 @@ def dfdc(root: Path, _options: Options) -> Listing:
     return listing
 
 
-def field_items(found: object, path: Path) -> list[tuple[str, dict[str, object]]]:
+def _entries_of(found: object, path: Path) -> list[tuple[str, dict[str, object]]]:
     """The entries of a JSON object of objects."""
     if not isinstance(found, dict) or not all(isinstance(one, dict) for one in found.values()):
         raise InputError(f"{path} is no JSON object of files; is it DFDC's own metadata.json?")
@@ -285,7 +285,7 @@ def folders(root: Path, options: Options) -> Listing:
                         path,
                         label,
                         method=named if label == "fake" else "",
-                        source=options.source or root.name,
+                        source=options.source or root.resolve().name,
                         split="val" if split == "dev" else split,
                         licence=options.licence,
                     )
