@@ -12,6 +12,7 @@ import pytest
 
 import media_factory as make
 from aura.training.data.audit import audit
+from aura.training.data.duplicates import look_alikes
 from aura.training.data.looks import HASH_BITS, look_at, picture_hash
 from aura.training.data.manifest import Row, read_manifest, write_manifest
 
@@ -252,6 +253,18 @@ def test_coarse_blocks_show(tmp_path):
         for quality in ("2", "31")
     )
     assert look_at(coarse).blockiness > look_at(fine).blockiness + 0.1
+
+
+@pytest.mark.data
+def test_real_clips_look_alike_exactly_where_they_share_a_take(data_dir):
+    rows = [
+        row for row in read_manifest(data_dir / "manifest.csv") if row.path.startswith("clips/")
+    ]
+    assert len(rows) > 30
+    found = look_alikes([look_at(data_dir / row.path).hashes for row in rows])
+    known = {(i, j) for j in range(len(rows)) for i in range(j) if rows[i].group == rows[j].group}
+    assert known
+    assert set(found) == known
 
 
 def test_hashes_of_other_pictures_differ_and_flat_ones_have_none():

@@ -118,6 +118,9 @@ def test_faceforensics_without_its_splits_says_where_they_are(ffpp, tmp_path):
     write(tmp_path / "mine" / "train.json", [["000", "003"], ["003", "036"]])
     with pytest.raises(InputError, match="003 is in two pairs"):
         listed("ffpp", ffpp, splits=tmp_path / "mine")
+    write(tmp_path / "mine" / "train.json", 7)
+    with pytest.raises(InputError, match=r"train\.json is no list of pairs"):
+        listed("ffpp", ffpp, splits=tmp_path / "mine")
     with pytest.raises(UsageError, match="--compression c99"):
         listed("ffpp", ffpp, compression="c99")
 

@@ -98,7 +98,8 @@ def _official_pairs(root: Path, splits: Path | None) -> dict[str, tuple[str, str
                 f"{path} is missing: copy dataset/splits of github.com/ondyari/FaceForensics "
                 f"into {root}, or name its folder with --splits"
             )
-        for pair in read_json(path):
+        listed = read_json(path)
+        for pair in listed if isinstance(listed, list) else [listed]:
             if not isinstance(pair, list) or len(pair) != 2:
                 raise InputError(f"{path} is no list of pairs such as [['035', '036'], ...]")
             for one in pair:
