@@ -14,6 +14,7 @@ from aura.errors import UsageError
 WINDOW_SECONDS = 1.0  # contract: temporal window
 WINDOW_OVERLAP = 0.5  # contract: share of a window that the next one covers again
 TOP_SHARE = 0.2  # top-k looks at the most suspicious fifth of the windows
+VOTE_THRESHOLD = 0.5  # a window from this score on votes for fake
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ def _top_k(scores: Values) -> float:
     return float(np.sort(scores)[-count:].mean())
 
 
+def _voting(scores: Values) -> float:
+    """Share of the windows that vote for fake; a clip without any such window scores 0."""
+    return float((scores >= VOTE_THRESHOLD).mean())
+
+
 class SlidingWindows:
     """Cuts time into windows, gathers per-frame values in them, and aggregates.
 
@@ -59,6 +65,7 @@ class SlidingWindows:
         "mean": _mean,
         "max": _max,
         "top-k": _top_k,
+        "voting": _voting,
     }
 
     def __init__(self, seconds: float = WINDOW_SECONDS, overlap: float = WINDOW_OVERLAP) -> None:
@@ -98,7 +105,7 @@ class SlidingWindows:
 
     @classmethod
     def aggregate(cls, scores: Sequence[float] | Values, method: str = "mean") -> float:
-        """One score from many: `mean`, `max`, `top-k`, or one registered in `aggregators`.
+        """One score from many, by the name of one of `aggregators`.
 
         Raises:
             UsageError: unknown method. ValueError: no scores.

@@ -56,3 +56,8 @@ def test_impossible_windows_are_refused():
         SlidingWindows(seconds=0)
     with pytest.raises(UsageError):
         SlidingWindows(overlap=1.0)
+
+
+def test_voting_is_the_share_of_windows_that_call_it_fake():
+    assert SlidingWindows.aggregate([0.1, 0.49, 0.5, 0.9], "voting") == 0.5
+    assert SlidingWindows.aggregate([0.1, 0.4], "voting") == 0.0
