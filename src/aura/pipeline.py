@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from aura import findings, media, pictures
+from aura.background import run_ahead
+from aura.detectors.base import Chunk
 from aura.detectors.registry import open_detectors
 from aura.faces import FaceDetector
 from aura.fusion import NO_FACE, Subject, decide
@@ -34,11 +36,15 @@ from aura.subjects import FacesMode, SubjectTracker
 from aura.versions import ffmpeg_versions
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
     from pathlib import Path
+
 
 # hook(stage, completed, total): stages `probe`, `analyse` (in seconds of the clip; total None when
 # the file does not say how long it is) and `verdict`. An exception from it stops the analysis.
 Hook = Callable[[str, float, float | None], None]
+
+AHEAD_BYTES = 64 * 2**20  # of a chunk that waits for the detectors; one always may
 
 SUBJECT_MODELS = ("retinaface-mobilenet", "silero-vad")
 
@@ -79,8 +85,8 @@ def analyze(
     tracker = SubjectTracker(FaceDetector(device=device), speech, faces)
     detectors = open_detectors(settings, device)
     log = media.DecodeLog()
-    with closing(media.decode(source, fps=fps, log=log)) as decoded:
-        for chunk in tracker.follow(decoded):
+    with closing(chunks_ahead(tracker, source, fps, log)) as chunks:
+        for chunk in chunks:
             for detector in detectors:
                 detector.observe(chunk)
             tell("analyse", chunk.end, source.duration)
@@ -106,6 +112,20 @@ def analyze(
 
 def _silent(stage: str, completed: float, total: float | None) -> None:
     del stage, completed, total
+
+
+def chunks_ahead(
+    tracker: SubjectTracker, source: media.MediaInfo, fps: float | None, log: media.DecodeLog
+) -> Generator[Chunk, None, None]:
+    """The clip's chunks; the next one is made in a thread while detectors look at this one."""
+
+    def follow() -> Iterator[Chunk]:
+        with closing(media.decode(source, fps=fps, log=log)) as decoded:
+            yield from tracker.follow(decoded)
+
+    return run_ahead(
+        follow(), max_items=1, max_bytes=AHEAD_BYTES, size_of=Chunk.size_bytes, name="aura-subjects"
+    )
 
 
 def subjects_of(tracker: SubjectTracker) -> list[Subject]:

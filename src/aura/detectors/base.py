@@ -71,6 +71,11 @@ class Chunk:
     tracks: Sequence[FaceTrack]
     sound: Sound | None
 
+    def size_bytes(self) -> int:
+        """Memory that the pictures and samples hold."""
+        pictures = sum(track.crops.nbytes + track.mouths.nbytes for track in self.tracks)
+        return pictures + (self.sound.samples.nbytes if self.sound else 0)
+
 
 @dataclass(frozen=True)
 class FrameScore:

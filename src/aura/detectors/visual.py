@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NAMES = ("visual_blend", "visual_generated")  # the network's outputs, in order
-BATCH = 16  # pictures per run; the last batch is padded so that the engine sees one shape only
+# Pictures per run. The engine sees one shape only, so the last batch of a chunk is padded: a chunk
+# holds 20 faces of a person, and larger batches are no faster on a CPU.
+BATCH = 4
 
 
 @dataclass
