@@ -15,7 +15,7 @@ from aura.calibration import sigmoid
 from aura.detectors.base import Evidence, FrameScore, Modality, not_applicable
 from aura.findings import Run, build, frame_checksums
 from aura.fusion import Subject, decide
-from aura.profiles import Profile
+from aura.profiles import CalibrationConfig, Profile, load_profile
 from aura.report import AudioStream, Decoding, InputFile, Provenance, Report, VideoStream
 from aura.runtime import ModelCard, list_cards
 from aura.windows import SlidingWindows
@@ -163,3 +163,20 @@ def report(
         models=tuple(list_cards()[:2] if models is None else models),
     )
     return build(verdict, chosen, source, run)
+
+
+def plain_lite() -> Profile:
+    """The lite profile's detectors and labels, without what was fitted: numbers can be foreseen."""
+    fitted = load_profile("lite")
+    neutral = CalibrationConfig()
+    return fitted.model_copy(
+        update={
+            "detectors": tuple(
+                one.model_copy(update={"calibration": neutral}) for one in fitted.detectors
+            ),
+            "fusion": fitted.fusion.model_copy(
+                update={"calibration": neutral, "within_modality": "mean"}
+            ),
+            "error_rates": None,
+        }
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -16,6 +17,7 @@ from aura.errors import UsageError  # noqa: E402
 from aura.training.contract.config import ContractConfig, read_config  # noqa: E402
 from aura.training.contract.describe import random_targets, without_weights  # noqa: E402
 from aura.training.contract.encoders import BATCH_NORM_MOMENTUM, SpeechEncoder  # noqa: E402
+from aura.training.contract.fusion import build_fusion  # noqa: E402
 from aura.training.contract.losses import contract_loss  # noqa: E402
 from aura.training.contract.network import (  # noqa: E402
     ContractNetwork,
@@ -477,3 +479,102 @@ def test_silence_and_a_constant_are_finite(small: ContractNetwork) -> None:
     windows.sound[1] = 0.7
     windows.frames[:] = 0.0
     assert finite(run(small, windows))
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_the_gradient_of_each_head_is_the_numerical_one(
+    with_all_heads: ContractNetwork, head: str
+) -> None:
+    """From the encoders' features on, in float64, with a masked frame and masked sound."""
+    network = copy.deepcopy(with_all_heads).double()
+    windows = made_windows(batch=1)
+    windows.frame_mask[0, 1] = False
+    windows.speech_mask[0, :7000] = False
+    with torch.no_grad():
+        encoded = with_all_heads.encode(windows)
+    features = [encoded.appearance.double(), encoded.speech.double()]
+
+    def judge(appearance: torch.Tensor, speech: torch.Tensor) -> torch.Tensor:
+        changed = encoded._replace(appearance=appearance, speech=speech)
+        outputs: Outputs = network.decide(changed)
+        found: torch.Tensor = getattr(outputs, head)
+        return found
+
+    features = [value.requires_grad_() for value in features]
+    assert torch.autograd.gradcheck(judge, features, fast_mode=True)
+
+
+# --- what each mask is for -----------------------------------------------------------------------
+
+
+def test_garbage_in_a_masked_frame_does_not_enter_learned_batch_statistics() -> None:
+    parts = {"temporal": {"dropout": 0.0}, "fusion": {"dropout": 0.0}, "heads": {"dropout": 0.0}}
+    network = build(
+        read_config("small").changed(
+            appearance={"batch_norm": "batch", "pretrained": None},
+            speech={"architecture": {**small_speech(), **dict.fromkeys(DROPOUTS, 0.0)}},
+            modality_dropout=0.0,
+            **parts,
+        )
+    ).train()
+    windows = made_windows()
+    windows.frame_mask[0, 2] = False
+    spoilt = Windows(*(value.clone() for value in windows))
+    spoilt.frames[0, 2] = 1e4
+    assert same(run(network, windows), run(network, spoilt))
+
+
+DROPOUTS = ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout")
+
+
+def small_speech() -> dict[str, object]:
+    return dict(read_config("small").speech.architecture)
+
+
+def test_speech_attends_to_no_masked_token(small: ContractNetwork) -> None:
+    windows = made_windows()
+    windows.speech_mask[0, :8000] = False
+    tokens = small.speech.token_mask(windows.speech_mask)
+    with torch.no_grad():
+        before, found = small.speech(windows.sound, windows.speech_mask)
+
+        def disturb(_: nn.Module, __: object, out: tuple[torch.Tensor, ...]) -> object:
+            return (torch.where(tokens[..., None], out[0], 50.0), *out[1:])
+
+        hook = small.speech.network.feature_projection.register_forward_hook(disturb)
+        after, _ = small.speech(windows.sound, windows.speech_mask)
+        hook.remove()
+    assert torch.equal(found, tokens)
+    assert 20 < int(tokens[0].sum()) < 30
+    assert torch.equal(before[tokens], after[tokens])
+
+
+def test_gain_and_offset_of_the_microphone_change_nothing(small: ContractNetwork) -> None:
+    windows = made_windows()
+    windows.speech_mask[0, :5000] = False
+    other = windows._replace(sound=windows.sound * 0.3 + 0.2)
+    one, two = run(small, windows), run(small, other)
+    assert torch.allclose(one.audio, two.audio, atol=1e-3)
+    assert torch.allclose(one.logits, two.logits, atol=1e-3)
+
+
+def test_only_seen_frames_enter_the_means(small: ContractNetwork) -> None:
+    windows = made_windows()
+    windows.frame_mask[0, 1:3] = False
+    found = run(small, windows)
+    kept = windows.frame_mask[0]
+    assert torch.allclose(found.video[0], found.frame_states[0][kept].mean(dim=0), atol=1e-5)
+    assert not torch.allclose(found.video[0], found.frame_states[0].mean(dim=0), atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["cross-attention", "concatenation"])
+def test_attention_tells_late_sound_from_early_and_the_baseline_does_not(kind: str) -> None:
+    torch.manual_seed(6)
+    config = read_config("small").changed(fusion={"kind": kind}).fusion
+    fusion = build_fusion(32, config).eval()
+    video, sound = torch.randn(1, 5, 32), torch.randn(1, TOKENS, config.width)
+    heard = torch.ones(1, TOKENS, dtype=torch.bool)
+    with torch.no_grad():
+        early, _ = fusion(video, sound, heard)
+        late, _ = fusion(video, sound.flip(1), heard)
+    assert torch.allclose(early, late, atol=1e-5) == (kind == "concatenation")

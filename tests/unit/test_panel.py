@@ -6,10 +6,10 @@ import io
 
 import numpy as np
 import pytest
-from made_up import heard, person, report, silent
+from made_up import heard, person, plain_lite, report, silent
 
 from aura.panel import Terminal, print_report
-from aura.profiles import CalibrationConfig, ErrorRates, Profile, Rate, load_profile
+from aura.profiles import ErrorRates, Profile, Rate
 
 
 @pytest.fixture
@@ -28,23 +28,6 @@ def shown(made, width=80, encoding="utf-8", **console):
     print_report(made, Terminal(file=stream, width=width, **console))
     stream.flush()
     return stream.buffer.getvalue().decode(encoding)
-
-
-def plain_lite():
-    """The lite profile's detectors and labels, without what was fitted: numbers can be foreseen."""
-    fitted = load_profile("lite")
-    neutral = CalibrationConfig()
-    return fitted.model_copy(
-        update={
-            "detectors": tuple(
-                one.model_copy(update={"calibration": neutral}) for one in fitted.detectors
-            ),
-            "fusion": fitted.fusion.model_copy(
-                update={"calibration": neutral, "within_modality": "mean"}
-            ),
-            "error_rates": None,
-        }
-    )
 
 
 def lite(clip, *evidence, **options):

@@ -82,4 +82,4 @@ def test_without_a_face_both_scores_are_not_applicable():
     for item in detector.conclude():
         assert item.status == "not_applicable"
         assert item.score is None
-        assert "no face" in item.reason
+        assert item.reason == "No face was found."
