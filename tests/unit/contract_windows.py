@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aura.training.contract.config import IMAGE_SIDE
-from aura.training.contract.network import Windows
+from aura.training.contract.describe import without_weights
+from aura.training.contract.network import ContractNetwork, Outputs, Windows
 
 if TYPE_CHECKING:
-    from aura.training.contract.network import ContractNetwork
+    from aura.training.contract.config import ContractConfig
 
 SAMPLES = 16_000
 TOKENS = 49  # of wav2vec2 in one second
@@ -52,3 +53,29 @@ def settle(network: ContractNetwork, windows: Windows) -> ContractNetwork:
         norm.momentum = momentum
     network.train(network.training)  # brings those that keep still back to rest
     return network
+
+
+def build(config: ContractConfig) -> ContractNetwork:
+    torch.manual_seed(11)
+    return ContractNetwork(without_weights(config)).eval()
+
+
+def run(network: ContractNetwork, windows: Windows) -> Outputs:
+    with torch.no_grad():
+        found: Outputs = network(*windows)
+    return found
+
+
+JUDGEMENTS = ("logits", "manipulation", "disagreement", "video", "fused", "joint")
+
+
+def same(one: Outputs, other: Outputs) -> bool:
+    """All judgements are equal, and the scores of the frames that were seen."""
+    frames = [found.frame_scores[found.frame_mask] for found in (one, other)]
+    return torch.equal(*frames) and all(
+        torch.equal(getattr(one, name), getattr(other, name)) for name in JUDGEMENTS
+    )
+
+
+def finite(outputs: Outputs) -> bool:
+    return all(bool(value.isfinite().all()) for value in outputs)
