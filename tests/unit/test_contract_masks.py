@@ -15,6 +15,7 @@ from contract_windows import TOKENS, build, finite, made_windows, run, same  # n
 from aura.training.contract.config import read_config  # noqa: E402
 from aura.training.contract.fusion import build_fusion  # noqa: E402
 from aura.training.contract.network import ContractNetwork, Windows  # noqa: E402
+from aura.training.contract.temporal import build_temporal  # noqa: E402
 
 if TYPE_CHECKING:
     from torch import nn
@@ -232,3 +233,32 @@ def test_attention_tells_late_sound_from_early_and_the_baseline_does_not(kind: s
         early, _ = fusion(video, sound, heard)
         late, _ = fusion(video, sound.flip(1), heard)
     assert torch.allclose(early, late, atol=1e-5) == (kind == "concatenation")
+
+
+@pytest.mark.parametrize("kind", ["conv", "transformer"])
+def test_a_masked_frame_tells_its_neighbours_nothing(kind: str) -> None:
+    torch.manual_seed(8)
+    config = read_config("small").changed(temporal={"kind": kind, "model_width": 16}).temporal
+    temporal = build_temporal(6, config).eval()
+    frames, mask = torch.randn(1, 5, 6), torch.tensor([[True, True, False, True, True]])
+    spoilt = frames.clone()
+    spoilt[0, 2] = 1e3
+    with torch.no_grad():
+        reference = temporal(frames, mask)[mask]
+        assert torch.equal(reference, temporal(spoilt, mask)[mask])
+        assert not torch.allclose(reference, temporal(frames, torch.ones_like(mask))[mask])
+
+
+def test_the_temporal_transformer_attends_to_no_masked_frame() -> None:
+    torch.manual_seed(8)
+    config = read_config("small").changed(temporal={"kind": "transformer", "model_width": 16})
+    temporal = build_temporal(6, config.temporal).eval()
+    frames, mask = torch.randn(1, 5, 6), torch.tensor([[True, True, False, True, True]])
+    with torch.no_grad():
+        reference = temporal(frames, mask)[mask]
+        hook = temporal.enter.register_forward_hook(
+            lambda _, __, out: torch.where(mask[..., None], out, 50.0)
+        )
+        disturbed = temporal(frames, mask)[mask]
+        hook.remove()
+    assert torch.allclose(reference, disturbed, atol=1e-5)
