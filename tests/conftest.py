@@ -7,6 +7,7 @@ that has everything installed must not pass by leaving tests out.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 sys.path.insert(0, str(Path(__file__).parent))  # so that tests can import media_factory
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+# A shell that starts us in the background makes us ignore Ctrl-C, and so would every program that
+# the tests start; whoever tests Ctrl-C needs it to arrive.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 NO_SKIPS = os.environ.get("AURA_NO_SKIPS", "") not in {"", "0"}
 

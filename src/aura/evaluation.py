@@ -39,7 +39,7 @@ FAMILIES = (
     (
         "face swap",
         r"swap|ghost|dfdc|deepfakes?\b|faceshifter|deepfacelab|\bdfl\b|roop|inswapper|celeb-?df"
-        r"|facedancer|deeperforensics|hififace|blend",
+        r"|facedancer|deeperforensics|hififace|fsgan|megafs|face.?adapter|blend",
     ),
 )
 
