@@ -90,7 +90,8 @@ def _stage_table(stages: Mapping[str, float], row: Row) -> str:
     lines = [
         f"One run of the {row.seconds} s clip with a stopwatch around each part "
         "(`benchmarks/stages.py`). Decoding goes on in a thread of its own, so its line is the "
-        "time that the analysis waited for it.",
+        "time that the analysis waited for it. Tracking and detectors otherwise overlap; under the "
+        "stopwatch they take turns, so the whole is longer than above.",
         "",
         "| part | seconds |",
         "| --- | --- |",
