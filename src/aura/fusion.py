@@ -1,9 +1,7 @@
 """From evidence to a verdict: calibrate, fuse per person, reject what is unclear, give an interval.
 
 Per person, the calibrated logits of the detectors that ran are averaged with the profile's weights
-(times `Evidence.weight`), renormalised over those that ran, and calibrated once more. Where a
-profile says so, only the most suspicious detector of each modality speaks: a face need not be both
-pasted in and generated to be manipulated. The clip's
+(times `Evidence.weight`), renormalised over those that ran, and calibrated once more. The clip's
 verdict is that of the most suspicious person with enough evidence. A clip on which nothing could
 be judged has no score at all.
 
@@ -260,24 +258,10 @@ def _votes(evidence: Sequence[Evidence], profile: Profile) -> list[_Vote]:
         if item.status == "ok" and item.score is not None
     }
     voters = [item for item in evidence if weights.get(id(item), 0.0) > 0]
-    if profile.fusion.within_modality == "max":
-        voters = _strongest(voters, weights)
     total = sum(weights[id(item)] for item in voters)
     return [
         _Vote(item, limited_logit(item.score or 0.0), weights[id(item)] / total) for item in voters
     ]
-
-
-def _strongest(voters: Sequence[Evidence], weights: dict[int, float]) -> list[Evidence]:
-    """The most suspicious detector of each modality; it inherits the weight of the others."""
-    chosen = []
-    for modality in MODALITIES:
-        group = [item for item in voters if item.modality == modality]
-        if group:
-            best = max(group, key=lambda item: item.score or 0.0)
-            weights[id(best)] = sum(weights[id(item)] for item in group)
-            chosen.append(best)
-    return chosen
 
 
 def _too_little(subject: Subject | None, votes: Sequence[_Vote], profile: Profile) -> str | None:

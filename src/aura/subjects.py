@@ -88,8 +88,6 @@ class Tally:
     with_several: int = 0
     first_time: float | None = None
     last_time: float = 0.0
-    speech_seconds: float = 0.0
-    sound_seconds: float = 0.0
     checksums: list[tuple[int, int]] = field(default_factory=list)
 
 
@@ -279,12 +277,10 @@ class SubjectTracker:
         if last:
             probabilities = np.concatenate([probabilities, self._speech.finish()])
         self._sound = np.concatenate([self._sound, fresh])
-        self.tally.sound_seconds += len(fresh) / SAMPLE_RATE
         whole = len(self._sound) if last else len(probabilities) * BLOCK
         samples, self._sound = self._sound[:whole], self._sound[whole:]
         start = self._sound_start if self._sound_start is not None else 0.0
         self._sound_start = start + len(samples) / SAMPLE_RATE
-        self.tally.speech_seconds += float((probabilities >= 0.5).sum()) * BLOCK / SAMPLE_RATE
         return Sound(start, samples, probabilities)
 
 

@@ -174,9 +174,7 @@ def plain_lite() -> Profile:
             "detectors": tuple(
                 one.model_copy(update={"calibration": neutral}) for one in fitted.detectors
             ),
-            "fusion": fitted.fusion.model_copy(
-                update={"calibration": neutral, "within_modality": "mean"}
-            ),
+            "fusion": fitted.fusion.model_copy(update={"calibration": neutral}),
             "error_rates": None,
         }
     )

@@ -356,21 +356,3 @@ def test_config_hash_follows_numbers_and_ignores_words_and_layout(tmp_path):
     changed = json.loads(json.dumps(raw))
     changed["detectors"][0]["calibration"]["temperature"] += 0.001
     assert digest(changed) != original
-
-
-def test_within_one_modality_the_most_suspicious_detector_can_speak_for_all():
-    lite = profile().model_copy(
-        update={"fusion": profile().fusion.model_copy(update={"within_modality": "max"})}
-    )
-
-    def verdict(blend, generated, *more):
-        return decide_for_one(
-            heard("blend", blend), heard("generated", generated), *more, using=lite
-        ).decisive
-
-    assert verdict(2.0, -1.0).shares == {"blend": 1.0}
-    assert verdict(2.0, -1.0).score == pytest.approx(p_of(2.0))
-    assert verdict(-2.0, -1.0).score == pytest.approx(p_of(-1.0))
-    beside = verdict(2.0, -1.0, heard("sync", 3.0, modality="sync"))
-    assert beside.shares == pytest.approx({"blend": 0.8, "sync": 0.2})
-    assert beside.score == pytest.approx(p_of(0.8 * 2.0 + 0.2 * 3.0))

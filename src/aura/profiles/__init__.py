@@ -64,13 +64,10 @@ class DetectorConfig(_Part):
 class FusionConfig(_Part):
     """How detector scores become the verdict.
 
-    `within_modality` says how detectors of one modality speak together: `mean`, or `max` where
-    they look for different kinds of manipulation, of which one is enough. A score at or above
-    `threshold` can be called fake; `min_confidence` is the certainty below which nothing is called
-    at all. `calibration` is applied to the fused logit.
+    A score at or above `threshold` can be called fake; `min_confidence` is the certainty below
+    which nothing is called at all. `calibration` is applied to the fused logit.
     """
 
-    within_modality: Literal["mean", "max"] = "mean"
     calibration: CalibrationConfig = CalibrationConfig()
     threshold: float = Field(default=0.5, gt=0, lt=1)
     min_confidence: float = Field(default=0.6, ge=0.5, lt=1)
