@@ -338,7 +338,12 @@ def interrupt(start, clip, at, wait, *options):
     ],
 )
 def test_ctrl_c_ends_with_130_and_one_line_and_leaves_nothing(start, long_clip, at, wait):
-    code, out, err = interrupt(start, long_clip, at, wait, "--json")
+    for _ in range(4):
+        code, out, err = interrupt(start, long_clip, at, wait, "--json")
+        # An interrupt that lands in a callback which Python guards (its import locks) is swallowed
+        # by Python: no program sees it, and the user presses Ctrl-C again.
+        if "Exception ignored in" not in err:
+            break
     assert (code, out, err) == (130, "", "aura: stopped; nothing was kept\n")
     assert list(start.scratch.iterdir()) == []
 
