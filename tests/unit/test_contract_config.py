@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
+from aura.detectors.contract_motion import motion_values
 from aura.errors import UsageError
 from aura.training.contract.config import NAMED, read_config
-from aura.training.contract.motion import motion_values
 
 if TYPE_CHECKING:
     from pathlib import Path

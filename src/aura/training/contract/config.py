@@ -11,9 +11,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from aura.detectors.contract_motion import MOTION_WIDTH
 from aura.errors import UsageError
 
-MOTION_WIDTH = 2  # contract: flow between neighbouring frames, summarised to 2 values
 IMAGE_SIDE = 224  # contract: aligned face, pixels
 SAMPLE_RATE = 16_000  # contract: mono speech, Hz
 CLASSES = 2  # real, fake: index 1 = fake

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from aura.training.contract.config import IMAGE_SIDE, MOTION_WIDTH, SAMPLE_RATE, ContractConfig
+from aura.detectors.contract_motion import MOTION_WIDTH
+from aura.training.contract.config import IMAGE_SIDE, SAMPLE_RATE, ContractConfig
 from aura.training.contract.losses import UNKNOWN, Targets, contract_loss
 from aura.training.contract.network import ContractNetwork, Outputs, Windows
 

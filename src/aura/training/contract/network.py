@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from aura.detectors.contract_motion import MOTION_WIDTH
 from aura.errors import UsageError
 from aura.training.contract.config import (
     CLASSES,
     LANDMARK_VALUES,
-    MOTION_WIDTH,
     POSE_VALUES,
     ContractConfig,
     Heads,
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 class Windows(NamedTuple):
     """A batch of windows; what a mask calls false may hold anything.
 
-    `frames` (B, T, 3, 224, 224) float32 RGB in [0, 255]; `motion` (B, T, 2) float32 from
-    `motion.py`; `frame_mask` (B, T) bool, one aligned face there; `sound` (B, N) float32 in
-    [-1, 1] at 16 kHz; `speech_mask` (B, N) bool from voice activity detection. T is one of
-    `window_frames`, a shorter window is filled up under the mask. A clip without sound or without
-    face has a mask that is false throughout.
+    `aura.detectors.contract_input` cuts them. `frames` (B, T, 3, 224, 224) float32 RGB in [0, 255];
+    `motion` (B, T, 2) float32; `frame_mask` (B, T) bool, one aligned face there; `sound` (B, N)
+    float32 in [-1, 1] at 16 kHz; `speech_mask` (B, N) bool from voice activity detection. T is one
+    of `window_frames`, a shorter window is filled up under the mask. A clip without sound or
+    without face has a mask that is false throughout.
     """
 
     frames: Tensor

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aura.errors import UsageError
-from aura.training.contract.config import MOTION_WIDTH
 
 Values = NDArray[np.float32]
+
+MOTION_WIDTH = 2  # contract: two values a frame
 
 # Farneback's usual settings; 15 pixels of a 224-pixel face average over about half a mouth.
 PYRAMID_SCALE, LEVELS, WINDOW, ITERATIONS, NEIGHBOURS, SIGMA = 0.5, 3, 15, 3, 5, 1.1

@@ -1,0 +1,80 @@
+"""One prepared clip: what training sees of a video, and what is known about it moment by moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from aura.detectors.contract_input import Faces, Voice
+    from aura.training.data.manifest import Row
+
+UNKNOWN = -1  # an answer that nobody gave
+
+Modality = Literal["visual", "audio", "disagreement"]
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch [start, end) in seconds of the clip's clock in which a modality is manipulated.
+
+    `disagreement`: face and voice were not recorded together (shifted, swapped or re-voiced sound,
+    a pasted or re-enacted face).
+    """
+
+    modality: Modality
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known of a clip; 1 = fake, 0 = real, `UNKNOWN`.
+
+    `visual`, `audio`, `disagreement` are answers for the whole clip. With `spans` None a fake
+    modality is fake throughout; else it is fake inside its spans only.
+    """
+
+    label: int
+    visual: int = UNKNOWN
+    audio: int = UNKNOWN
+    disagreement: int = UNKNOWN
+    spans: tuple[Span, ...] | None = None
+
+    def within(self, modality: Modality, start: float, end: float) -> int:
+        """The answer for one modality in [start, end): fake where any of a fake span lies."""
+        whole = int(getattr(self, modality))
+        if whole != 1 or self.spans is None:
+            return whole
+        return int(
+            any(s.modality == modality and s.start < end and s.end > start for s in self.spans)
+        )
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A prepared clip in memory.
+
+    `row` is its line in the manifest, `fps` the rate at which pictures were sampled. Faces (one
+    person's, pictures without exactly one face are left out): `frame_ids` (N,) int64 index of the
+    picture in the file, `faces` times, aligned crops and motion, `landmarks` (N, 5, 2) float32 in
+    pixels of the crop. `voice` has no samples when there is no sound. `span` is the (start, end) in
+    seconds that was prepared.
+    """
+
+    row: Row
+    fps: float
+    span: tuple[float, float]
+    frame_ids: NDArray[np.int64]
+    faces: Faces
+    landmarks: NDArray[np.float32]
+    voice: Voice
+    truth: Truth
+
+    @property
+    def has_sound(self) -> bool:
+        """Whether there is any sound at all."""
+        return len(self.voice.samples) > 0
