@@ -62,8 +62,9 @@ class CrossAttention(nn.Module):
         asked = asked + positions(asked.shape[1], asked.shape[2], asked)
         sound = sound + positions(sound.shape[1], sound.shape[2], sound)
         sound = torch.where(heard[..., None], sound, 0.0)
-        tokens = torch.cat([sound, self.no_sound.expand(len(sound), -1, -1)], dim=1)
-        shown = torch.cat([heard, heard.new_ones(len(heard), 1)], dim=1)
+        # `.shape[0]`, not `len`: the ONNX exporter takes the latter for a constant.
+        tokens = torch.cat([sound, self.no_sound.expand(sound.shape[0], -1, -1)], dim=1)
+        shown = torch.cat([heard, heard.new_ones(heard.shape[0], 1)], dim=1)
         query, key = self._split(self.query(asked)), self._split(self.key(tokens))
         value = self._split(self.value(tokens))
         scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[-1])
