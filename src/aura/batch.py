@@ -10,15 +10,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import sys
 import tempfile
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from aura import __version__
 from aura.errors import AuraError, InputError, InputNotFound, UsageError
+from aura.lines import LineFile
 from aura.profiles import load_profile
 
 if TYPE_CHECKING:
@@ -149,66 +149,19 @@ def _media_in(folder: Path) -> Iterator[Path]:
                 yield Path(where) / name
 
 
-class ResultsFile:
+class ResultsFile(LineFile):
     """A JSON-lines file that only ever grows by whole lines.
 
-    Opening it reads what is there, and repairs a last line that a crash cut short. One run at a
-    time: a second one is refused (where the system has file locks).
+    Opening it reads what is there, and repairs a last line that a crash cut short. `done` has the
+    key of every line with its error's kind (None: it has a report).
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        except OSError as error:
-            raise UsageError(f"--jsonl {path} can't be written ({error.strerror})") from None
-        try:
-            self._lock()
-            self.done = self._read()
-        except BaseException:
-            os.close(self._file)
-            raise
+        self.done: dict[Key, str | None] = {}
+        super().__init__(path, "--jsonl")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._file)
-
-    def append(self, line: str) -> None:
-        """Add one line, whole or not at all.
-
-        Raises:
-            UsageError: the disk is full or the file can't be written any more.
-        """
-        data = line.encode() + b"\n"
-        before = os.fstat(self._file).st_size
-        try:
-            written = 0
-            while written < len(data):
-                written += os.write(self._file, data[written:])
-            os.fsync(self._file)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._file, before)
-            raise UsageError(f"{self.path} can't be written ({error.strerror})") from None
-
-    def _lock(self) -> None:
-        if sys.platform == "win32":
-            return
-        import fcntl  # noqa: PLC0415 - not on every system
-
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(
-                f"{self.path} is being written by another run; wait for it or name another file"
-            ) from None
-
-    def _read(self) -> dict[Key, str | None]:
-        """Key of every line with its error's kind (None: it has a report); repairs the end."""
-        done: dict[Key, str | None] = {}
+    def read(self) -> None:
+        """Fill `done`; see `LineFile.read`."""
         end = 0
         with self.path.open("rb") as stream:
             for number, line in enumerate(stream, start=1):
@@ -221,12 +174,11 @@ class ResultsFile:
                         "name another file"
                     )
                 end += len(line)
-                done[entry[0]] = entry[1]
+                self.done[entry[0]] = entry[1]
                 if not line.endswith(b"\n"):
-                    os.write(self._file, b"\n")
-                    return done
-        os.ftruncate(self._file, end)
-        return done
+                    self.end_line()
+                    return
+        self.cut(end)
 
 
 def _torn(line: bytes) -> bool:

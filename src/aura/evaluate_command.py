@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from aura.batch import Outcome as FileOutcome
-    from aura.evaluation import LabelledClip, Outcome
+    from aura.evaluation.clips import LabelledClip
+    from aura.evaluation.table import Outcome
 
 
 def register(app: typer.Typer) -> None:
@@ -34,12 +35,14 @@ def evaluate(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Measure a profile on clips with known answers: AUC with intervals, per kind and detector."""
-    from aura import evaluation  # noqa: PLC0415 - `aura --help` must not load the decoder
+    # `aura --help` must not load the decoder
+    from aura.evaluation import table  # noqa: PLC0415
+    from aura.evaluation.clips import labelled_clips  # noqa: PLC0415
 
-    clips = evaluation.labelled_clips(folder)
+    clips = labelled_clips(folder)
     outcomes = _outcomes(clips, profile, jsonl, device, quiet=quiet)
-    table = [*evaluation.rows(outcomes), *evaluation.metadata_rows(clips)]
-    text = evaluation.markdown(table, evaluation.decisions(outcomes))
+    rows = [*table.rows(outcomes), *table.metadata_rows(clips)]
+    text = table.markdown(rows, table.decisions(outcomes))
     typer.echo(text)
     if out is not None:
         out.write_text(text + "\n", encoding="utf-8")
@@ -52,7 +55,7 @@ def _outcomes(
 
     from aura.batch import ResultsFile, Settings, read_reports, run_batch  # noqa: PLC0415
     from aura.cli import progress_bars  # noqa: PLC0415
-    from aura.evaluation import Outcome, outcome_of  # noqa: PLC0415
+    from aura.evaluation.table import Outcome, outcome_of  # noqa: PLC0415
     from aura.pipeline import analyze  # noqa: PLC0415
 
     reports: dict[Path, Mapping[str, Any]] = {}

@@ -7,16 +7,8 @@ from pathlib import Path
 import pytest
 
 from aura.errors import InputNotFound
-from aura.evaluation import (
-    Decisions,
-    LabelledClip,
-    Outcome,
-    decisions,
-    labelled_clips,
-    markdown,
-    outcome_of,
-    rows,
-)
+from aura.evaluation import LabelledClip, labelled_clips
+from aura.evaluation.table import Decisions, Outcome, decisions, markdown, outcome_of, rows
 
 
 def clip(name, label, method="none", group=None):

@@ -1,68 +1,24 @@
-"""How good a profile is on clips with known answers: `aura evaluate FOLDER`.
+"""The table that `aura evaluate` prints: each kind of fake against all real clips.
 
-Labels come from a `manifest.csv` in the folder or above it (columns `path` and `label`; `method`,
-`group` and `source_repo` when there), or from subfolders named `real` and `fake`. A clip that
-can't be analysed or gets no score is counted and named, never scored by guess.
+A clip that can't be analysed or gets no score is counted and named, never scored by guess.
 """
 
 from __future__ import annotations
 
-import csv
-import os
-import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aura import media
-from aura.batch import MEDIA_SUFFIXES
-from aura.errors import AuraError, InputNotFound
+from aura.errors import AuraError
 from aura.metadata_baseline import metadata_features, mixed_folds, out_of_fold_scores
 from aura.metrics import Estimate, auc_interval, bootstrap, share_interval, tpr_at_fpr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-MANIFEST = "manifest.csv"
-MANIFEST_LEVELS = 4  # how far above the folder a manifest is looked for
+    from aura.evaluation.clips import LabelledClip
+
 MAX_FPR = 0.05  # the false alarms at which detection is quoted
-
-# How a fake was made, by words in its method's name; the first that fits counts.
-FAMILIES = (
-    ("lip sync", r"wav2lip|lip.?sync|latentsync|retalk|ip_?lap|musetalk|diff2lip|lip.?gan"),
-    (
-        "driven or generated portrait",
-        r"anitalker|portrait|sadtalker|fomm|first.order|tpsmm|thin.plate|\bemo\b|styleheat|edtalk"
-        r"|hallo|echomimic|face2face|neural.?textures|reenact|re-enact|driven|vid2vid|dagan"
-        r"|makeittalk|stylegan|avatar|puppet|talking|dreamtalk|v-express|motion",
-    ),
-    (
-        "face swap",
-        r"swap|ghost|dfdc|deepfakes?\b|faceshifter|deepfacelab|\bdfl\b|roop|inswapper|celeb-?df"
-        r"|facedancer|deeperforensics|hififace|fsgan|megafs|face.?adapter|blend",
-    ),
-)
-
-
-@dataclass(frozen=True)
-class LabelledClip:
-    """A clip with its known answer: `label` 1 = fake, 0 = real."""
-
-    path: Path
-    label: int
-    method: str
-    group: str
-    source: str
-
-    @property
-    def family(self) -> str:
-        """Kind of manipulation, `other` when the method's name tells nothing; real for real."""
-        if self.label == 0:
-            return "real"
-        for name, pattern in FAMILIES:
-            if re.search(pattern, self.method, re.IGNORECASE):
-                return name
-        return "other"
 
 
 @dataclass(frozen=True)
@@ -74,66 +30,6 @@ class Outcome:
     overall_class: str | None
     detectors: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
-
-
-def labelled_clips(folder: Path) -> list[LabelledClip]:
-    """All clips below a folder whose answer is known.
-
-    Raises:
-        InputNotFound: no such folder, no labels, or no clip below it.
-    """
-    folder = _as_named(folder)
-    if not folder.is_dir():
-        raise InputNotFound(f"{folder} is not a folder; name one that holds labelled clips")
-    for level in (folder, *folder.parents[:MANIFEST_LEVELS]):
-        if (level / MANIFEST).is_file():
-            clips = _from_manifest(level / MANIFEST, folder)
-            if clips:
-                return clips
-    clips = _from_subfolders(folder)
-    if not clips:
-        raise InputNotFound(
-            f"no labels for {folder}: put a {MANIFEST} with the columns path and label there, "
-            "or sort the clips into subfolders named real and fake"
-        )
-    return clips
-
-
-def _from_manifest(manifest: Path, folder: Path) -> list[LabelledClip]:
-    clips = []
-    with manifest.open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            path = _as_named(manifest.parent / (row.get("path") or ""))
-            label = (row.get("label") or "").strip().lower()
-            known = label in {"real", "fake"} and path.suffix.lower() in MEDIA_SUFFIXES
-            if known and path.is_relative_to(folder) and path.is_file():
-                person = row.get("identity") or row.get("identity_or_speaker")
-                name = row.get("group") or person or path.stem
-                clips.append(
-                    LabelledClip(
-                        path,
-                        int(label == "fake"),
-                        row.get("method") or label,
-                        name,
-                        row.get("source_repo") or row.get("source") or name,
-                    )
-                )
-    return sorted(clips, key=lambda clip: clip.path)
-
-
-def _as_named(path: Path) -> Path:
-    """Absolute, without `..`, links kept: data may be linked beside its manifest."""
-    return Path(os.path.abspath(path))  # noqa: PTH100
-
-
-def _from_subfolders(folder: Path) -> list[LabelledClip]:
-    clips = []
-    for label, name in ((0, "real"), (1, "fake")):
-        for path in sorted((folder / name).rglob("*")):
-            if path.suffix.lower() in MEDIA_SUFFIXES:
-                method = path.parent.name if path.parent != folder / name else name
-                clips.append(LabelledClip(path, label, method, path.stem, method))
-    return clips
 
 
 def outcome_of(clip: LabelledClip, report: Mapping[str, Any]) -> Outcome:
