@@ -15,7 +15,7 @@ from aura.errors import InputNotFound, WeightsError  # noqa: E402
 from aura.faces import CROP_SIDE, FaceDetector, align  # noqa: E402
 from aura.training.visual import crops as crop_files  # noqa: E402
 from aura.training.visual.augment import Treatment, h264, jpeg  # noqa: E402
-from aura.training.visual.blends import KINDS, blend_pair, face_mask  # noqa: E402
+from aura.training.visual.blends import BLENDED, blend_pair, face_mask  # noqa: E402
 from aura.training.visual.export import export, read_network  # noqa: E402
 from aura.training.visual.loop import Trainer, export_front, predict  # noqa: E402
 from aura.training.visual.network import (  # noqa: E402
@@ -88,7 +88,7 @@ def test_a_blend_keeps_the_surround_and_changes_the_face(face, seed):
 def test_masks_are_soft_lie_over_the_face_and_come_in_every_kind():
     random = np.random.default_rng(0)
     masks = [face_mask(128, SPAN, random) for _ in range(60)]
-    assert len(KINDS) == 5
+    assert len(BLENDED) == 5
     assert all(mask.min() >= 0 and mask.max() <= 1 for mask in masks)
     mean = np.mean(masks, axis=0)
     assert mean[60:80, 55:75].mean() > 0.4
@@ -151,6 +151,8 @@ def test_batches_hold_what_the_config_asks_for(folder):
         "blend_pairs": 2,
         "generated_pairs": 1,
         "plain_photos": 1,
+        "redrawn_pairs": 0,
+        "drawn_pairs": 0,
         "ffhq_share": 0.5,
         "other_person_share": 0.5,
     }

@@ -8,18 +8,20 @@ import os
 from pathlib import Path
 
 from aura.runtime import weights_dir
-from aura.training.visual import crops, evaluate, export, loop, network
+from aura.training.visual import crops, evaluate, export, generators, loop, network
 
 CONFIG = Path(__file__).with_name("config.json")
+STEPS = ("prepare", "generators", "train", "evaluate", "export")
 
 
 def main() -> None:
     """Run one step of the recipe."""
     parser = argparse.ArgumentParser(prog="python -m aura.training.visual", description=__doc__)
-    parser.add_argument("step", choices=["prepare", "train", "evaluate", "export"])
+    parser.add_argument("step", choices=STEPS)
     parser.add_argument("--data", type=Path, default=os.environ.get("AURA_DATA"))
     parser.add_argument("--out", type=Path, required=True, help="folder outside the repository")
     parser.add_argument("--run", default="run", help="name of this training below --out")
+    parser.add_argument("--start", help="name of a finished run below --out to go on from")
     parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument("--head", choices=network.HEADS, help="train this one only")
     arguments = parser.parse_args()
@@ -31,6 +33,9 @@ def main() -> None:
             parser.error("prepare needs --data or AURA_DATA")
         done = crops.prepare(arguments.data, arguments.out)
         print(f"{len(done.images)} aligned faces in {arguments.out}")
+    elif arguments.step == "generators":
+        for path in generators.train_all(arguments.out):
+            print(f"wrote {path}")
     elif arguments.step == "evaluate":
         print(json.dumps(evaluate.evaluate(run, arguments.out, figures), indent=2))
     elif arguments.step == "export":
@@ -38,7 +43,10 @@ def main() -> None:
         print(f"wrote {card}")
     else:
         for head in (arguments.head,) if arguments.head else network.HEADS:
-            loop.train(arguments.out, run, head, config)
+            start = (
+                export.mean_tail(arguments.out / arguments.start, head) if arguments.start else None
+            )
+            loop.train(arguments.out, run, head, config, start)
 
 
 if __name__ == "__main__":

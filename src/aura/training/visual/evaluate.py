@@ -1,4 +1,4 @@
-"""Held-out people: how well blends and generated faces are told apart, under which treatment."""
+"""Held-out people: how well blends and drawn faces are told apart, under which treatment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from aura.training.intervals import auc_entry
 from aura.training.visual.crops import load
 from aura.training.visual.export import read_network
 from aura.training.visual.loop import predict
-from aura.training.visual.pairs import heldout_blends, heldout_generated
+from aura.training.visual.pairs import heldout_blends, heldout_generated, heldout_redrawn
+from aura.training.visual.redrawn import Generators
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +28,7 @@ def evaluate(run: Path, folder: Path, out: Path) -> dict[str, Any]:
     """
     crops = load(folder)
     network = read_network(run)
+    generators = Generators(folder, heldout=True)
     result: dict[str, Any] = {
         "command": "python -m aura.training.visual evaluate",
         "note": "people of the dev split; 'treated': codecs, scaling and noise as in training, "
@@ -41,6 +43,16 @@ def evaluate(run: Path, folder: Path, out: Path) -> dict[str, Any]:
             result[f"visual_blend: {name}, {how}"] = auc_entry(
                 labels, scores, np.arange(len(scores)) // 2
             )
+        for whole, column, name in (
+            (False, 0, "visual_blend: faces drawn by generators left out of training"),
+            (True, 1, "visual_generated: whole pictures drawn by generators left out of training"),
+        ):
+            images = heldout_redrawn(
+                crops, generators, PAIRS, seed=13, whole=whole, treated=treated
+            )
+            scores = predict(network, images)[:, column]
+            labels = np.arange(len(scores)) % 2
+            result[f"{name}, {how}"] = auc_entry(labels, scores, np.arange(len(scores)) // 2)
         views = VIEWS if treated else 1
         images, labels = heldout_generated(crops, views, seed=12, treated=treated)
         scores = predict(network, images)[:, 1]

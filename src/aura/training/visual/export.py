@@ -32,23 +32,32 @@ SMALLEST_HALVED = 33_000
 def read_network(run: Path) -> FaceNetwork:
     """The front and the tails of a run, in evaluation mode.
 
-    A tail is the mean over the ends of its cosine cycles (each already a running average): such a
-    mean errs less on new data than the last of them (Izmailov et al., UAI 2018).
-
     Raises:
         WeightsError: a head was not trained yet.
     """
     network = FaceNetwork()
     start_from_imagenet(network.front)
     for name in HEADS:
-        ends = [
-            torch.load(path, weights_only=True)["average"]
-            for path in sorted((run / name).glob("cycle*.pt"))
-        ]
-        if not ends:
-            raise WeightsError(f"{run / name} holds no finished cycle; train the head first")
-        network.tails[name].load_state_dict(_mean(ends))
+        network.tails[name].load_state_dict(mean_tail(run, name))
     return network.eval()
+
+
+def mean_tail(run: Path, head: str) -> dict[str, Tensor]:
+    """One trained tail: the mean over the ends of its cosine cycles.
+
+    Each end is already a running average; their mean errs less on new data than the last of them
+    (Izmailov et al., UAI 2018).
+
+    Raises:
+        WeightsError: no cycle was finished yet.
+    """
+    ends = [
+        torch.load(path, weights_only=True)["average"]
+        for path in sorted((run / head).glob("cycle*.pt"))
+    ]
+    if not ends:
+        raise WeightsError(f"{run / head} holds no finished cycle; train the head first")
+    return _mean(ends)
 
 
 def _mean(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -93,16 +93,22 @@ class Trainer:
     Args:
         out: checkpoints and `log.jsonl` go there; `out/latest.pt` is resumed, and the end of each
             cosine cycle stays as `out/cycleN.pt`.
+        start: weights to begin with; None: ImageNet's.
         config: `config.json` with the head's own part merged in.
     """
 
-    def __init__(self, out: Path, config: dict[str, Any]) -> None:
+    def __init__(
+        self, out: Path, config: dict[str, Any], start: Mapping[str, Tensor] | None = None
+    ) -> None:
         out.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(config["seed"])
         torch.set_num_threads(config["threads"])
         self._out, self._config = out, config
         self.network = Tail()
-        start_from_imagenet(self.network)
+        if start is None:
+            start_from_imagenet(self.network)
+        else:
+            self.network.load_state_dict(start)
         self.average = deepcopy(self.network).requires_grad_(False)
         body = [p for n, p in self.network.named_parameters() if not n.startswith("head.")]
         self._rates = [config["learning_rate"], config["head_learning_rate"]]
@@ -199,17 +205,24 @@ def _write(path: Path, state: dict[str, Any]) -> None:
     part.replace(path)
 
 
-def train(folder: Path, out: Path, head: str, config: Mapping[str, Any]) -> None:
+def train(
+    folder: Path,
+    out: Path,
+    head: str,
+    config: Mapping[str, Any],
+    start: Mapping[str, Tensor] | None = None,
+) -> None:
     """Train one head to the end, or go on from where `out/HEAD/latest.pt` stands.
 
     Args:
         folder: what `crops.prepare` wrote. out: one folder a head is made there.
         head: one of `network.HEADS`. config: see `config.json`.
+        start: a tail's weights to go on from instead of ImageNet's, where nothing is to resume.
     """
     merged = {name: value for name, value in config.items() if name != "heads"}
     merged |= config["heads"][head]
     front = export_front(folder / "front.onnx")
-    trainer = Trainer(out / head, merged)
+    trainer = Trainer(out / head, merged, start)
     batches = iter(
         DataLoader(
             _Batches(folder, front, merged, merged["seed"], trainer.step),

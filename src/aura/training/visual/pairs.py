@@ -13,6 +13,7 @@ from aura.faces import CROP_SIDE
 from aura.training.visual.augment import Treatment, untouched
 from aura.training.visual.blends import blend_pair
 from aura.training.visual.crops import CANVAS_SIDE, CANVAS_SPAN, Crops, load
+from aura.training.visual.redrawn import Generators, drawn_pair, redrawn_pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 Image = NDArray[np.uint8]
 Random = np.random.Generator
+PARTNERS = 16  # faces of which the one that is turned most alike is pasted: swaps keep the pose
 HELDOUT_FFHQ = 0.08  # share of sharp photos among held-out people: that of the corpora
 
 
@@ -45,6 +47,41 @@ def blend_sample(
     return treat(real), treat(fake)
 
 
+def redrawn_sample(
+    crops: Crops,
+    random: Random,
+    split: str,
+    generators: Generators,
+    *,
+    ffhq_share: float,
+    other_share: float,
+    whole: bool = False,
+    name: str | None = None,
+    treated: bool = True,
+) -> tuple[Image, Image]:
+    """One (real, drawn by a generator) pair of aligned 224-pixel faces, treated alike.
+
+    `whole`: the whole picture is drawn, else a part of the face, blended in.
+    """
+    pool = crops.where("ffhq" if random.random() < ffhq_share else "lfw", split)
+    index = int(random.choice(pool))
+    image = np.array(crops.images[index])
+    if whole:
+        real, fake = drawn_pair(image, random, generators, name)
+    else:
+        other = None
+        if random.random() < other_share:
+            partners = random.choice(pool, PARTNERS)
+            turned = np.abs(crops.nose[partners] - crops.nose[index]).sum(axis=1)
+            other = np.array(crops.images[int(partners[turned.argmin()])])
+        nose = (float(crops.nose[index, 0]), float(crops.nose[index, 1]))
+        real, fake = redrawn_pair(
+            image, random, CANVAS_SPAN, generators, nose_shift=nose, other=other, name=name
+        )
+    treat = _treatment(random, treated)
+    return treat(real), treat(fake)
+
+
 def generated_sample(crops: Crops, random: Random, split: str) -> tuple[Image, Image]:
     """One (photo, StyleGAN portrait) pair of different people, treated alike."""
     real = np.array(crops.images[int(random.choice(crops.where("ffhq", split)))])
@@ -63,6 +100,8 @@ def training_batches(
     cv2.setNumThreads(1)
     crops = load(folder)
     random = np.random.default_rng(seed)
+    drawn = config["redrawn_pairs"] + config["drawn_pairs"]
+    generators = Generators(folder) if drawn else None
     while True:
         images: list[Image] = []
         for _ in range(config["blend_pairs"]):
@@ -73,6 +112,19 @@ def training_batches(
         for _ in range(config["generated_pairs"]):
             images += generated_sample(crops, random, "train")
         labels += [0.0, 1.0] * config["generated_pairs"]
+        if generators is not None:
+            for pair in range(drawn):
+                whole = pair >= config["redrawn_pairs"]
+                images += redrawn_sample(
+                    crops,
+                    random,
+                    "train",
+                    generators,
+                    ffhq_share=config["ffhq_share"],
+                    other_share=config["other_person_share"],
+                    whole=whole,
+                )
+        labels += [0.0, 1.0] * drawn
         for _ in range(config["plain_photos"]):
             # Soft, compressed photos as negatives, or every video would look generated.
             images.append(blend_sample(crops, random, "train", config["ffhq_share"], 0.0)[0])
@@ -93,6 +145,35 @@ def heldout_blends(
     images: list[Image] = []
     for _ in range(pairs):
         images += blend_sample(crops, random, "dev", HELDOUT_FFHQ, other_share, treated=treated)
+    return np.stack(images)
+
+
+def heldout_redrawn(
+    crops: Crops,
+    generators: Generators,
+    pairs: int,
+    seed: int,
+    *,
+    whole: bool = False,
+    name: str | None = None,
+    treated: bool = True,
+) -> Image:
+    """Like `heldout_blends`, with faces drawn by a generator; half of them another person's."""
+    cv2.setNumThreads(1)
+    random = np.random.default_rng(seed)
+    images: list[Image] = []
+    for _ in range(pairs):
+        images += redrawn_sample(
+            crops,
+            random,
+            "dev",
+            generators,
+            ffhq_share=HELDOUT_FFHQ,
+            other_share=0.5,
+            whole=whole,
+            name=name,
+            treated=treated,
+        )
     return np.stack(images)
 
 
