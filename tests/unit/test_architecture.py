@@ -17,14 +17,16 @@ NAMED = sorted(set(re.findall(r"`([a-z_./]+(?:\.py|/)|[a-z_./]+\.json)`", PAGE))
 def modules() -> list[str]:
     """Every module and folder that the page owes a word, relative to the package.
 
-    A trained model's own steps are told in its folder's first lines; the page names the folder.
+    A trained model's own steps, and a database's, are told in their folder's first lines; the
+    page names the folder.
     """
     found = []
     for path in PACKAGE.rglob("*.py"):
         place = path.relative_to(PACKAGE)
         step_of_training = place.parts[0] == "training" and len(place.parts) > 2
+        step_of_database = place.parts[:2] == ("service", "migrations")
         front_of_folder = place.name == "__init__.py" and len(place.parts) > 1
-        whole_folder = step_of_training or front_of_folder
+        whole_folder = step_of_training or step_of_database or front_of_folder
         found.append(f"{place.parent.as_posix()}/" if whole_folder else place.as_posix())
     return sorted(set(found))
 

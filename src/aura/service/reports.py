@@ -1,0 +1,90 @@
+"""From a report to what the service keeps of it; nothing is added to what it says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from aura import __version__
+from aura.profiles import load_profile
+from aura.report import SCHEMA_VERSION
+from aura.runtime import ModelCard, read_card, weights_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from aura.service.jobs import Job, Options
+
+
+def personal(report: Mapping[str, Any], job: Job) -> dict[str, Any]:
+    """The report with this job's id and file name; where the server keeps files is no news.
+
+    Only fields that `deterministic_digest` leaves out are touched, so it stays true.
+    """
+    provenance = report["provenance"]
+    names = {"name": job.filename, "path": job.filename}
+    return {
+        **report,
+        "job_id": job.id,
+        "provenance": {**provenance, "input": {**provenance["input"], **names}},
+    }
+
+
+def history_row(
+    job: Job, report: Mapping[str, Any], stage_seconds: Mapping[str, float], at: datetime
+) -> dict[str, Any]:
+    """A row of `detection_history`."""
+    prediction = report["prediction"]
+    return {
+        "job_id": job.id,
+        "owner": job.owner,
+        "input_sha256": report["provenance"]["input"]["sha256"],
+        "verdict": prediction["overall_class"],
+        "score": prediction["manipulation_confidence"],
+        "confidence": prediction["overall_confidence"],
+        "detector_scores": report["detector_scores"],
+        "model_metadata": report["metadata"],
+        "stage_seconds": dict(stage_seconds),
+        "cached_from": job.cached_from,
+        "created_at": at,
+    }
+
+
+@lru_cache(maxsize=64)
+def analysis_version(profile: str) -> str:
+    """SHA-256 over everything but bytes and options that decides a report of this profile."""
+    settings = load_profile(profile)
+    parts = {
+        "aura": __version__,
+        "schema": SCHEMA_VERSION,
+        "config": settings.config_sha256,
+        "weights": {card.name: card.sha256 for card in cards(profile)},
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def cache_key(media_sha256: str, options: Options, scope: str = "") -> str:
+    """What two jobs share whose reports would say the same.
+
+    `scope` keeps users apart where one must not learn that another had the same video.
+    """
+    parts = [
+        media_sha256,
+        options.profile,
+        options.faces,
+        repr(options.fps),
+        analysis_version(options.profile),
+        scope,
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def cards(profile: str) -> tuple[ModelCard, ...]:
+    """Cards of all networks that take part in a profile's analyses."""
+    from aura.pipeline import SUBJECT_MODELS  # noqa: PLC0415 - imports the decoder
+
+    names = dict.fromkeys((*SUBJECT_MODELS, *load_profile(profile).models))
+    return tuple(read_card(weights_dir() / f"{name}.json") for name in names)
