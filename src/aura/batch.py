@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from aura import __version__
 from aura.errors import AuraError, InputError, InputNotFound, UsageError
 from aura.lines import LineFile
-from aura.profiles import load_profile
+from aura.profiles import equipped, load_profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -224,7 +224,7 @@ def make_key(path: Path, settings: Settings) -> Key:
         size_bytes=size,
         mtime_ns=mtime,
         profile=settings.profile,
-        config_sha256=load_profile(settings.profile).config_sha256,
+        config_sha256=equipped(load_profile(settings.profile)).config_sha256,
         version=__version__,
         faces=settings.faces,
         fps=settings.fps,

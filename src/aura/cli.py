@@ -30,7 +30,12 @@ if TYPE_CHECKING:
 
     Hook = Callable[[str, float, float | None], None]
 
-COMMAND_MODULES = ("aura.doctor", "aura.evaluate_command", "aura.training.data.command")
+COMMAND_MODULES = (
+    "aura.doctor",
+    "aura.evaluate_command",
+    "aura.models_command",
+    "aura.training.data.command",
+)
 DEBUG_VARIABLE = "AURA_DEBUG"
 EXIT_INTERNAL = 1
 EXIT_USAGE = 2
@@ -109,8 +114,11 @@ def analyze(
         typer.Option(metavar="FILE", help="Append one JSON line a file; run again to go on."),
     ] = None,
     faces: Annotated[
-        Faces, typer.Option(help="Judge every person, or skip pictures with several.")
-    ] = Faces.all,
+        Faces | None,
+        typer.Option(
+            help="Judge every person, or skip pictures with several (the profile's choice)."
+        ),
+    ] = None,
     fps: Annotated[
         float | None,
         typer.Option(help="Pictures looked at a second (5; 10 from 1080 lines on)."),
@@ -128,16 +136,18 @@ def analyze(
         make_folder,
         save_report,
     )
-    from aura.profiles import load_profile  # noqa: PLC0415
+    from aura.profiles import equipped, load_profile  # noqa: PLC0415
 
-    load_profile(profile)  # a wrong name is told before anything is decoded
-    settings = Settings(profile, faces.value, fps)
+    # A wrong name and absent weights are told before anything is decoded.
+    chosen = equipped(load_profile(profile))
+    whom = faces.value if faces else chosen.faces
+    settings = Settings(profile, whom, fps)
     if out is not None:
         make_folder(out)
 
     def run(path: Path, hook: Hook | None) -> Report:
         return _load_pipeline()(
-            path, profile=profile, faces=faces.value, fps=fps, device=device.value, hook=hook
+            path, profile=profile, faces=whom, fps=fps, device=device.value, hook=hook
         )
 
     if len(paths) > 1 or jsonl is not None or is_folder(paths[0]):

@@ -1,4 +1,4 @@
-"""`aura doctor` and `aura models`: is everything here that an analysis needs, and unharmed?"""
+"""`aura doctor`: is everything here that an analysis needs, and unharmed?"""
 
 from __future__ import annotations
 
@@ -7,27 +7,20 @@ import platform
 import shutil
 import sys
 import tempfile
-import textwrap
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from aura import __version__
-from aura.errors import AuraError, WeightsError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from aura.runtime import ModelCard
 
 EXIT_UNHEALTHY = 4
 # Reports, a WAV of the sound and scratch files together stay far below this.
 MIN_FREE_BYTES = 500 * 2**20
 # Instruction sets that decide how fast the networks run, and on some engines how they round.
 FLAGS = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_vnni", "amx_tile", "asimd", "sve")
-MAX_WIDTH = 100  # columns of running text
 MARKS = {"ok": "ok  ", "note": "note", "bad": "BAD "}
 
 
@@ -41,12 +34,8 @@ class Check:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    models = typer.Typer(help="The models that ship with Aura.", no_args_is_help=True)
-    models.command("list")(list_models)
-    models.command("verify")(verify_models)
+    """Add the command of this module."""
     app.command()(doctor)
-    app.add_typer(models, name="models")
 
 
 def doctor(
@@ -136,40 +125,35 @@ def _devices() -> Iterator[Check]:
 
 
 def _profiles() -> Iterator[Check]:
-    from aura.profiles import load_profile, profile_names  # noqa: PLC0415
-    from aura.runtime import weights_dir  # noqa: PLC0415
+    from aura.profiles import equipped, load_profile, missing_models, profile_names  # noqa: PLC0415
 
     for name in profile_names():
         profile = load_profile(name)
-        missing = [m for m in profile.models if not (weights_dir() / f"{m}.json").is_file()]
-        if missing:
+        missing = missing_models(profile)
+        if missing and profile.obtain:
+            yield Check(
+                f"profile {name}",
+                "note",
+                f"no weights yet: `aura analyze --profile {name} FILE` tells how to make them",
+            )
+        elif missing:
             yield Check(f"profile {name}", "bad", f"needs missing models: {', '.join(missing)}")
         else:
-            yield Check(f"profile {name}", "ok", f"{profile.version}, {profile.config_sha256[:12]}")
+            ready = equipped(profile)
+            yield Check(f"profile {name}", "ok", f"{ready.version}, {ready.config_sha256[:12]}")
 
 
 def _weights() -> Iterator[Check]:
-    cards = list(_cards())
-    if not cards:
+    from aura.models_command import cards  # noqa: PLC0415
+
+    found = list(cards())
+    if not found:
         yield Check("weights", "bad", "no models found; reinstall aura-veracity")
-    for name, card, problem in cards:
+    for name, card, problem in found:
         if problem or card is None:
             yield Check(name, "bad", str(problem))
         else:
             yield Check(name, "ok", f"{card.version}, SHA-256 {card.sha256[:12]} as its card says")
-
-
-def _cards() -> Iterator[tuple[str, ModelCard | None, str | None]]:
-    """(name, card, problem) of every card; a card that can't be read does not hide the others."""
-    from aura.runtime import read_card, verify_card, weights_dir  # noqa: PLC0415
-
-    for path in sorted(weights_dir().glob("*.json")):
-        try:
-            card = read_card(path)
-        except AuraError as error:
-            yield path.stem, None, str(error)
-        else:
-            yield card.name, card, verify_card(card)
 
 
 def _disk() -> Iterator[Check]:
@@ -182,42 +166,3 @@ def _disk() -> Iterator[Check]:
         yield Check("temporary files", "bad", f"{text}; make room or set TMPDIR")
     else:
         yield Check("temporary files", "ok", text)
-
-
-def list_models(
-    as_json: Annotated[bool, typer.Option("--json", help="Print the cards as JSON.")] = False,
-) -> None:
-    """List the models with version, size, licence and what they are."""
-    from aura.runtime import list_cards, weights_dir  # noqa: PLC0415
-
-    cards = list_cards()
-    if as_json:
-        import json  # noqa: PLC0415
-
-        typer.echo(json.dumps([asdict(card) for card in cards], indent=2, ensure_ascii=True))
-        return
-    width = min(shutil.get_terminal_size().columns, MAX_WIDTH)
-    for card in cards:
-        path = weights_dir() / card.file
-        size = _size(path.stat().st_size) if path.is_file() else "missing"
-        typer.echo(f"{card.name}  {card.version}  {size}")
-        for text in (card.architecture, card.licence):
-            typer.echo(textwrap.fill(text, width, initial_indent="    ", subsequent_indent="    "))
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.1f} MB" if count >= 10**6 else f"{count / 1e3:.0f} kB"
-
-
-def verify_models() -> None:
-    """Compare every weight file with the SHA-256 on its card; exit code 4 if one differs."""
-    problems = 0
-    for name, _, problem in _cards():
-        problems += problem is not None
-        typer.echo(
-            f"{MARKS['bad' if problem else 'ok']}  {name}{f'  {problem}' if problem else ''}"
-        )
-    if problems:
-        raise WeightsError(
-            f"{problems} of the models of aura {__version__} can't be used; reinstall aura-veracity"
-        )

@@ -51,9 +51,10 @@ class SubjectVerdict:
     `score` is the fused P(fake); None together with `reason` when it could not be judged.
     `confidence` = max(score, 1 - score). `modality_scores` are calibrated P(fake) per modality
     that counted. `contribution` per modality in [-1, 1]: its share in the fused logit, positive
-    towards fake; the absolute values sum to 1. `agreement` in [0, 1]: one minus the distance
-    between the highest and the lowest of `modality_scores`; None below two modalities. It says
-    whether the kinds of evidence point the same way and is no measure of synchrony.
+    towards fake; the absolute values sum to 1. `agreement` in [0, 1]: that of a network with a
+    head for it (`Evidence.agreement`), else one minus the distance between the highest and the
+    lowest of `modality_scores`, None below two modalities. The latter says whether the kinds of
+    evidence point the same way and is no measure of synchrony.
     `shares` are the renormalised fusion weights by detector. `evidence` is calibrated. `frames`
     and `windows` (per modality) are fused and calibrated as the score is.
     """
@@ -154,6 +155,11 @@ def _calibrate_one(item: Evidence, calibration: Calibration) -> Evidence:
         item,
         logit=raw,
         score=float(calibration.probability(raw)),
+        # The offset belongs to no modality: they share it, so that the parts still sum up.
+        parts={
+            modality: part / calibration.temperature + calibration.bias / len(item.parts)
+            for modality, part in item.parts.items()
+        },
         windows=tuple(
             Window(window.start, window.end, float(score))
             for window, score in zip(item.windows, windows, strict=True)
@@ -178,7 +184,7 @@ def complete(
     ordered: list[Evidence] = []
     for config in profile.detectors:
         own = [item for item in evidence if item.detector == config.name]
-        faceless = not subjects and config.modality != "audio"
+        faceless = not subjects and config.modality not in {"audio", "joint"}
         if not own:
             reason = config.unavailable or (nobody if faceless else "It did not run.")
             own = [not_applicable(config.name, config.modality, reason)]
@@ -228,12 +234,6 @@ def _judge(
         )
         for modality, group in present.items()
     }
-    total = sum(abs(sum(v.share * v.logit for v in group)) for group in present.values())
-    contribution = {
-        modality: sum(v.share * v.logit for v in group) / total if total else 0.0
-        for modality, group in present.items()
-    }
-    spread = max(modality_scores.values()) - min(modality_scores.values())
     return SubjectVerdict(
         subject,
         overall_class,
@@ -242,13 +242,31 @@ def _judge(
         confidence=confidence,
         interval=_interval(votes, fused, mine, profile, f"{seed}/{who}"),
         modality_scores=modality_scores,
-        contribution=contribution,
-        agreement=1.0 - spread if len(modality_scores) > 1 else None,
+        contribution=_contribution(votes),
+        agreement=_agreement(votes, modality_scores),
         shares={vote.item.detector: vote.share for vote in votes},
         evidence=mine,
         frames=_fuse_frames(votes, final),
         windows={modality: _fuse_windows(group, final) for modality, group in present.items()},
     )
+
+
+def _contribution(votes: Sequence[_Vote]) -> dict[Modality, float]:
+    """Signed share of each modality in the fused logit; absolute values sum to 1."""
+    sums: dict[Modality, float] = {}
+    for vote in votes:
+        parts = vote.item.parts or {vote.item.modality: vote.logit}
+        for modality, part in parts.items():
+            sums[modality] = sums.get(modality, 0.0) + vote.share * part
+    total = sum(abs(value) for value in sums.values())
+    return {modality: value / total if total else 0.0 for modality, value in sums.items()}
+
+
+def _agreement(votes: Sequence[_Vote], scores: Mapping[Modality, float]) -> float | None:
+    told = [(vote.item.agreement, vote.share) for vote in votes if vote.item.agreement is not None]
+    if told:
+        return sum(value * share for value, share in told) / sum(share for _, share in told)
+    return 1.0 - (max(scores.values()) - min(scores.values())) if len(scores) > 1 else None
 
 
 def _votes(evidence: Sequence[Evidence], profile: Profile) -> list[_Vote]:
@@ -329,13 +347,16 @@ def _interval(
     absent = [
         config for config in profile.detectors if config.weight > 0 and config.name not in ran
     ]
+    total = sum(each.weight for each in profile.detectors)
+    missing = {config.label: config.weight / total for config in absent}
+    for vote in votes:
+        for what, share in vote.item.lacks.items():
+            weight = profile.detector(vote.item.detector).weight * vote.item.weight
+            missing[what] = missing.get(what, 0.0) + share * weight / total
     return score_interval(
         [WeightedWindows(vote.item.windows, vote.share) for vote in votes],
         fused,
-        missing={
-            config.label: config.weight / sum(each.weight for each in profile.detectors)
-            for config in absent
-        },
+        missing=missing,
         calibration=profile.fusion.calibration.build(),
         seed=seed,
     )

@@ -21,7 +21,7 @@ from aura.detectors.base import Chunk
 from aura.detectors.registry import open_detectors
 from aura.faces import FaceDetector
 from aura.fusion import NO_FACE, Subject, decide
-from aura.profiles import DEFAULT_PROFILE, Profile, load_profile
+from aura.profiles import DEFAULT_PROFILE, Profile, equipped, load_profile
 from aura.report import (
     AudioStream,
     Decoding,
@@ -53,7 +53,7 @@ def analyze(
     path: str | Path,
     *,
     profile: str = DEFAULT_PROFILE,
-    faces: FacesMode = "all",
+    faces: FacesMode | None = None,
     fps: float | None = None,
     device: str = "auto",
     hook: Hook | None = None,
@@ -63,7 +63,8 @@ def analyze(
     Args:
         path: a local video file.
         profile: which detectors run and how much each counts.
-        faces: `all` judges every tracked person; `single` skips pictures with several faces.
+        faces: `all` judges every tracked person; `single` skips pictures with several faces; by
+            default what the profile says.
         fps: sampled pictures a second; 5 by default, 10 for input of 1080 lines and more.
         device: `auto`, `cpu` or `cuda`.
         hook: told of progress.
@@ -74,8 +75,10 @@ def analyze(
     """
     tell = hook or _silent
     started_at, began = datetime.now(UTC), time.perf_counter()
-    settings = load_profile(profile)
+    settings = equipped(load_profile(profile))
+    faces = faces or settings.faces
     device = resolve_device(device)
+    models = used_models(settings, device)
 
     tell("probe", 0.0, 1.0)
     source = media.probe(path)
@@ -83,7 +86,7 @@ def analyze(
 
     speech = SpeechDetector(device=device) if source.audio else None
     tracker = SubjectTracker(FaceDetector(device=device), speech, faces)
-    detectors = open_detectors(settings, device)
+    detectors = open_detectors(settings, device, fps or media.sample_rate_of(source.video))
     log = media.DecodeLog()
     with closing(chunks_ahead(tracker, source, fps, log)) as chunks:
         for chunk in chunks:
@@ -103,7 +106,7 @@ def analyze(
         frames_analyzed=tracker.tally.sampled,
         last_time=tracker.tally.last_time,
         device=device,
-        models=used_models(settings, device),
+        models=models,
     )
     report = findings.build(verdict, settings, provenance_of(source, log, tracker, fps, faces), run)
     tell("verdict", 1.0, 1.0)

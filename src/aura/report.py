@@ -60,7 +60,7 @@ Signed = Annotated[float, Field(ge=-1, le=1), AfterValidator(tidy)]
 Seconds = Number
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 OverallClass = Literal["real", "fake", "uncertain"]
-ModalityName = Literal["visual", "temporal", "audio", "sync"]
+ModalityName = Literal["visual", "temporal", "audio", "sync", "joint"]
 
 
 class _Part(BaseModel):
@@ -133,9 +133,11 @@ class Prediction(_Part):
     decisive_subject: int | None
     modality_agreement: Score | None
     """1 - (highest - lowest calibrated modality score); null below two modalities that counted.
-    No measure of whether lips and voice belong together."""
+    No measure of whether lips and voice belong together, except in profiles whose network has a
+    head for just that (`contract-v1`): there it is 1 - its disagreement score."""
     modality_contribution: dict[ModalityName, Signed | None]
-    """Signed share in the fused logit, positive towards manipulated; null: did not count."""
+    """Signed share in the fused logit, positive towards manipulated; null: did not count. `joint`
+    (one network that looks at face and voice together) is broken down into the others."""
     confidence_interval: ConfidenceInterval | None
     mc_dropout_interval: ConfidenceInterval | None = None
     anomalous_frames: tuple[AnomalousFrame, ...]

@@ -1,6 +1,7 @@
 """One way to run a model: an ONNX file with a JSON card beside it, opened on CPU or GPU.
 
-A detector asks for `load_model("visual-lite")` and calls `model.run(...)`; which engine answers is
+A detector asks for `load_model("visual-lite")` and calls `model.run(...)`; which file that is (one
+that ships with the package, or the version promoted on this machine) and which engine answers is
 decided here and nowhere else. OpenVINO serves CPUs, ONNX Runtime serves CUDA GPUs. Tests hand a
 detector any object that has `run`, so they need no weights.
 
@@ -24,6 +25,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from aura import registry
 from aura.errors import MissingExtra, UsageError, WeightsError
 
 Array = NDArray[Any]
@@ -108,6 +110,19 @@ def read_card(path: Path) -> ModelCard:
     if Path(card.file).name != card.file:
         raise WeightsError(f"the model card {path} points outside its folder: {card.file!r}")
     return card
+
+
+def find_card(name: str) -> Path | None:
+    """Where a model's card is: shipped with the package, or of the version promoted here.
+
+    Raises:
+        WeightsError: what was promoted can't be told.
+    """
+    shipped = weights_dir() / f"{name}.json"
+    if shipped.is_file():
+        return shipped
+    folder = registry.promoted(name)
+    return folder / registry.CARD if folder else None
 
 
 def list_cards(folder: Path | None = None) -> list[ModelCard]:
@@ -256,7 +271,7 @@ def open_session(path: Path, device: str = "auto") -> Session:
         WeightsError: the file is missing or is no network that the engine can read.
     """
     if not path.is_file():
-        raise WeightsError(f"{path} is missing; reinstall aura-veracity")
+        raise WeightsError(f"{path} is missing; {remedy_for(path)}")
     try:
         if resolve_device(device) == "cuda":
             return OnnxRuntimeSession(path)
@@ -266,22 +281,34 @@ def open_session(path: Path, device: str = "auto") -> Session:
         raise WeightsError(f"{path} can't be opened as a network ({reason})") from None
 
 
-_models: dict[tuple[str, str], Model] = {}
+def remedy_for(path: Path) -> str:
+    """What to do about a model's file that is missing or altered."""
+    if path.is_relative_to(weights_dir()):
+        return "reinstall aura-veracity"
+    return f"put it back, or go back with `aura models rollback {path.parent.parent.name}`"
+
+
+# By path, not by name: a version that is promoted while a service runs is another path.
+_models: dict[tuple[Path, str], Model] = {}
 _models_lock = Lock()
 
 
 def load_model(name: str, device: str = "auto") -> Model:
-    """Open a shipped model once per process and device, after checking its SHA-256.
+    """Open a shipped or promoted model once per process and device, after checking its SHA-256.
 
     Raises:
         WeightsError: no such model, or its file is not the one that the card describes.
     """
-    key = (name, resolve_device(device))
+    path = find_card(name) or weights_dir() / f"{name}.json"
+    key = (path, resolve_device(device))
     with _models_lock:  # two threads may ask for the same model at once
         if key not in _models:
-            card = read_card(weights_dir() / f"{name}.json")
-            problem = verify_card(card)
+            card = read_card(path)
+            problem = verify_card(card, path.parent)
             if problem:
-                raise WeightsError(f"{problem}; reinstall aura-veracity")
-            _models[key] = Model(card, open_session(weights_dir() / card.file, key[1]))
+                raise WeightsError(f"{problem}; {remedy_for(path)}")
+            model = Model(card, open_session(path.parent / card.file, key[1]))
+            for old in [k for k, m in _models.items() if k[1] == key[1] and m.card.name == name]:
+                del _models[old]  # the version in use before
+            _models[key] = model
         return _models[key]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 SAMPLE_RATE = 16_000  # Hz; contract: 16 kHz mono
 SPEECH_STEP = 512 / SAMPLE_RATE  # seconds that one speech probability covers
 
-Modality = Literal["visual", "temporal", "audio", "sync"]
+# "joint": one network that looks at face and voice together.
+Modality = Literal["visual", "temporal", "audio", "sync", "joint"]
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,11 @@ class Evidence:
     `not_applicable` both are None and `reason` says why, in words for a user. `weight` in [0, 1]
     scales the profile's fusion weight (0: shown, not fused).
     `details` holds what only this detector knows (say, the lip-sync offset), JSON-ready.
+
+    What a network that looks at several modalities adds: `parts`, the share of each in `logit`
+    (they sum to it; empty: all of it is `modality`'s); `agreement` in [0, 1], how far the
+    modalities belong together by its own head; `lacks`, by name of what it could not look at the
+    share in [0, 1] of its judgement that would have rested on it.
     """
 
     detector: str
@@ -108,6 +114,9 @@ class Evidence:
     windows: tuple[Window, ...] = ()
     frames: tuple[FrameScore, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
+    parts: Mapping[Modality, float] = field(default_factory=dict)
+    agreement: float | None = None
+    lacks: Mapping[str, float] = field(default_factory=dict)
 
 
 def not_applicable(

@@ -59,11 +59,41 @@ def frames_of_window(fps: float, seconds: float) -> int:
     return max(1, round(fps * seconds))
 
 
-def cut_window(faces: Faces, voice: Voice, start: float, seconds: float, fps: float) -> WindowInput:
-    """One window of a clip.
+def place_faces(
+    times: NDArray[np.float64], start: float, seconds: float, fps: float
+) -> NDArray[np.int64]:
+    """Which face stands in each slot of a window: (F,) index into `times`, -1 where none does.
 
     A face goes to the slot of its time, so that a gap stays a gap and lips keep their place in
     time; of two that claim one slot the later moves on to the next free one.
+
+    Args:
+        times: (N,) seconds, ascending. start: of the window, seconds. seconds: its length.
+        fps: sampled pictures a second.
+
+    Raises:
+        UsageError: a length or rate that makes no sense.
+    """
+    if seconds <= 0 or fps <= 0:
+        raise UsageError(f"windows of {seconds} s at {fps} pictures a second make no sense")
+    count = frames_of_window(fps, seconds)
+    slots = np.full(count, -1, np.int64)
+    step = seconds / count
+    low, high = np.searchsorted(
+        times, [start - TOLERANCE * step, start + seconds - TOLERANCE * step]
+    )
+    free = 0
+    for index in range(low, high):
+        slot = max(free, int((times[index] - start) / step + TOLERANCE))
+        if slot >= count:
+            break
+        slots[slot] = index
+        free = slot + 1
+    return slots
+
+
+def cut_window(faces: Faces, voice: Voice, start: float, seconds: float, fps: float) -> WindowInput:
+    """One window of a clip; where each face stands is told at `place_faces`.
 
     Args:
         faces: all or some of the clip's faces. voice: all or some of its sound.
@@ -72,27 +102,20 @@ def cut_window(faces: Faces, voice: Voice, start: float, seconds: float, fps: fl
     Raises:
         UsageError: a length or rate that makes no sense.
     """
-    if seconds <= 0 or fps <= 0:
-        raise UsageError(f"windows of {seconds} s at {fps} pictures a second make no sense")
-    count = frames_of_window(fps, seconds)
-    crops = np.zeros((count, *faces.crops.shape[1:]), np.uint8)
-    motion, mask = np.zeros((count, 2), np.float32), np.zeros(count, np.bool_)
-    step = seconds / count
-    low, high = np.searchsorted(
-        faces.times, [start - TOLERANCE * step, start + seconds - TOLERANCE * step]
-    )
-    free = 0
-    for index in range(low, high):
-        slot = max(free, int((faces.times[index] - start) / step + TOLERANCE))
-        if slot >= count:
-            break
-        crops[slot], motion[slot], mask[slot] = faces.crops[index], faces.motion[index], True
-        free = slot + 1
-    samples, speech = _sound(voice, start, round(seconds * SAMPLE_RATE))
+    slots = place_faces(faces.times, start, seconds, fps)
+    mask = slots >= 0
+    crops = np.zeros((len(slots), *faces.crops.shape[1:]), np.uint8)
+    motion = np.zeros((len(slots), 2), np.float32)
+    crops[mask], motion[mask] = faces.crops[slots[mask]], faces.motion[slots[mask]]
+    samples, speech = cut_sound(voice, start, seconds)
     return WindowInput(crops, motion, mask, samples, speech)
 
 
-def _sound(voice: Voice, start: float, count: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def cut_sound(
+    voice: Voice, start: float, seconds: float
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The sound of a window and where it is speech, each (seconds * 16000,); elsewhere zeros."""
+    count = round(seconds * SAMPLE_RATE)
     samples, mask = np.zeros(count, np.float32), np.zeros(count, np.bool_)
     if len(voice.samples) == 0:
         return samples, mask

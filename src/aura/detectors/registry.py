@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aura.detectors.contract import ContractDetector
 from aura.detectors.sync import SyncDetector
 from aura.detectors.visual import VisualDetector
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aura.detectors.base import Detector
     from aura.profiles import Profile
 
-# The network in a profile by which a detector is known.
-DETECTORS: dict[str, type[VisualDetector] | type[SyncDetector]] = {
-    "visual-lite": VisualDetector,
-    "sync-cca": SyncDetector,
+# By the network in a profile by which a detector is known: it is given the device, and how many
+# pictures a second are sampled.
+DETECTORS: dict[str, Callable[[str, float], Detector]] = {
+    "visual-lite": lambda device, _fps: VisualDetector(device=device),
+    "sync-cca": lambda device, _fps: SyncDetector(device=device),
+    "contract-v1": lambda device, fps: ContractDetector(device=device, fps=fps),
 }
 
 
-def open_detectors(profile: Profile, device: str) -> list[Detector]:
+def open_detectors(profile: Profile, device: str, fps: float) -> list[Detector]:
     """Fresh detectors for one clip: those whose networks the profile names, each once."""
-    return [DETECTORS[model](device=device) for model in profile.models if model in DETECTORS]
+    return [DETECTORS[model](device, fps) for model in profile.models if model in DETECTORS]

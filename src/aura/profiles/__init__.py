@@ -15,11 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from aura.calibration import Calibration
 from aura.errors import UsageError, WeightsError
+from aura.registry import models_dir
+from aura.runtime import find_card, read_card, weights_dir
 
 PROFILE_FORMAT = 1  # the newest profile layout that this version reads
 DEFAULT_PROFILE = "lite"
 # Fields that are read by people: they can change without any number in a report changing.
-DESCRIPTIVE = {"description", "limits", "error_rates"}
+DESCRIPTIVE = {"description", "limits", "error_rates", "obtain", "faces"}  # a report states `faces`
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -48,7 +50,7 @@ class DetectorConfig(_Part):
 
     name: str
     label: str
-    modality: Literal["visual", "temporal", "audio", "sync"]
+    modality: Literal["visual", "temporal", "audio", "sync", "joint"]
     models: tuple[str, ...] = ()
     weight: float = Field(default=0.0, ge=0)
     calibration: CalibrationConfig = CalibrationConfig()
@@ -112,7 +114,11 @@ class ErrorRates(_Part):
 
 
 class Profile(_Part):
-    """A checked profile."""
+    """A checked profile.
+
+    `faces` is whom it judges unless told otherwise. `obtain` are the commands that bring weights
+    which don't ship with the package, in order, for those who lack them.
+    """
 
     format: Literal[1]
     name: str
@@ -121,6 +127,8 @@ class Profile(_Part):
     detectors: tuple[DetectorConfig, ...] = Field(min_length=1)
     fusion: FusionConfig = FusionConfig()
     evidence: EvidenceConfig = EvidenceConfig()
+    faces: Literal["all", "single"] = "all"
+    obtain: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
     error_rates: ErrorRates | None = None
 
@@ -157,6 +165,53 @@ class Profile(_Part):
             del detector["label"]
         text = json.dumps(decisive, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def missing_models(profile: Profile) -> list[str]:
+    """Names of the networks that are neither shipped nor promoted here."""
+    return [name for name in profile.models if find_card(name) is None]
+
+
+def equipped(profile: Profile) -> Profile:
+    """The profile with what belongs to a promoted network: version, calibration and limits.
+
+    Raises:
+        WeightsError: a network is not here; says which commands bring it.
+    """
+    missing = missing_models(profile)
+    if missing:
+        raise WeightsError(_what_is_missing(profile, missing))
+    for name in profile.models:
+        path = find_card(name)
+        if path is None or path.is_relative_to(weights_dir()):
+            continue
+        card = read_card(path)
+        fitted = card.parameters.get("calibration", {})
+        try:
+            detectors = tuple(
+                one.model_copy(update={"calibration": CalibrationConfig(**fitted[one.name])})
+                if one.name in fitted
+                else one
+                for one in profile.detectors
+            )
+        except (ValidationError, TypeError) as error:
+            raise WeightsError(f"the calibration in {path} does not fit ({error})") from None
+        limits = (*profile.limits, *card.limits)
+        profile = profile.model_copy(
+            update={"version": card.version, "detectors": detectors, "limits": limits}
+        )
+    return profile
+
+
+def _what_is_missing(profile: Profile, missing: list[str]) -> str:
+    names = ", ".join(missing)
+    if not profile.obtain:
+        return f"profile {profile.name} needs {names}, which is not here; reinstall aura-veracity"
+    commands = "".join(f"\n    {command}" for command in profile.obtain)
+    return (
+        f"profile {profile.name} has no weights on this machine: no version of {names} was "
+        f"promoted into {models_dir()}. These commands make one:{commands}"
+    )
 
 
 def profiles_dir() -> Path:
