@@ -63,7 +63,7 @@ def test_a_change_is_laid_over_its_part() -> None:
         ({"fusion": {"kin": "concatenation"}}, "fusion.kin"),
         ({"enable_vidoe": False}, "enable_vidoe"),
         ({"enable_video": False, "enable_audio": False}, "both"),
-        ({"speech": {"frozen_layers": 4}}, "frozen_layers"),
+        ({"speech": {"frozen_layers": 5}}, "frozen_layers"),
         ({"speech": {"width": 32}}, "must be equal"),
         ({"fusion": {"heads": 5}}, "5 heads"),
         ({"modality_dropout": 1.5}, "modality_dropout"),

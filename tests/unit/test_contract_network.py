@@ -16,7 +16,8 @@ from torch import nn  # noqa: E402
 from aura.errors import UsageError  # noqa: E402
 from aura.training.contract.config import read_config  # noqa: E402
 from aura.training.contract.describe import random_targets  # noqa: E402
-from aura.training.contract.encoders import BATCH_NORM_MOMENTUM, SpeechEncoder  # noqa: E402
+from aura.training.contract.encoder import BATCH_NORM_MOMENTUM  # noqa: E402
+from aura.training.contract.encoders import SpeechEncoder  # noqa: E402
 from aura.training.contract.losses import contract_loss  # noqa: E402
 from aura.training.contract.network import (  # noqa: E402
     ContractNetwork,

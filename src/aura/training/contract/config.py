@@ -1,7 +1,8 @@
 """Every size and switch of the contract network, in one frozen document.
 
 `full.json` is the locked Model Contract, `small.json` the same network on encoders that two cores
-can train. A key that no model knows is an error: a misspelt switch must not pass for its default.
+can train, `quick.json` the same on encoders that ship with the package and keep still, so that what
+stands on them trains in minutes. A key that no model knows is an error: a misspelt switch must not pass for its default.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Weight = Annotated[float, Field(ge=0.0)]
 Setting = bool | int | float | str | tuple[int, ...]
 
-NAMED = ("full", "small")
+NAMED = ("full", "small", "quick")
 
 
 class Part(BaseModel):
@@ -52,7 +53,7 @@ class Appearance(Part):
     `architecture` holds arguments of the encoder's own configuration class; a checkpoint that
     disagrees with them is refused. `batch_norm` "frozen" keeps the running statistics of the
     pretrained weights (batches of a few windows give poor ones); "batch" learns them, as
-    training from nothing needs.
+    training from nothing needs. `frozen` keeps the whole encoder as it is.
     """
 
     kind: Literal["efficientnet", "lite2"]
@@ -60,6 +61,7 @@ class Appearance(Part):
     pretrained: Pretrained | None = None
     architecture: dict[str, Setting] = {}
     batch_norm: Literal["frozen", "batch"] = "frozen"
+    frozen: bool = False
 
 
 class Temporal(Part):
@@ -81,10 +83,11 @@ class Speech(Part):
     """Encoder of 16 kHz sound to (B, S, width); the first `frozen_layers` never train.
 
     With any frozen layer, all that lies below the layers (convolutions, projection, positions) is
-    frozen with it. `hidden` is the encoder's own width.
+    frozen with it. `hidden` is the encoder's own width. Kind "whisper" is the stem that the
+    lip-sync detector ships with (`whisper.py`); it takes no `architecture`.
     """
 
-    kind: Literal["wav2vec2", "hubert"]
+    kind: Literal["wav2vec2", "hubert", "whisper"]
     hidden: Count
     layers: Count
     frozen_layers: Annotated[int, Field(ge=0)]
@@ -93,9 +96,9 @@ class Speech(Part):
     architecture: dict[str, Setting] = {}
 
     @model_validator(mode="after")
-    def _some_layer_is_tuned(self) -> Self:
-        if self.frozen_layers >= self.layers:
-            raise ValueError(f"frozen_layers must be below layers ({self.layers})")
+    def _frozen_layers_exist(self) -> Self:
+        if self.frozen_layers > self.layers:
+            raise ValueError(f"frozen_layers must not exceed layers ({self.layers})")
         return self
 
 
@@ -204,7 +207,7 @@ def _checked(document: object, name: str) -> ContractConfig:
 
 
 def read_config(name: str | Path) -> ContractConfig:
-    """Read a configuration: `full`, `small`, or a path to a JSON file.
+    """Read a configuration: `full`, `small`, `quick`, or a path to a JSON file.
 
     Raises:
         UsageError: no such file, not JSON, an unknown key or a value out of range.
@@ -216,7 +219,7 @@ def read_config(name: str | Path) -> ContractConfig:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} can't be read: give full, small, or a JSON file") from error
+        raise UsageError(f"{path} can't be read: give {', '.join(NAMED)} or a JSON file") from error
     try:
         return ContractConfig.model_validate_json(text)
     except ValidationError as error:

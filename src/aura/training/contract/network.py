@@ -17,7 +17,7 @@ from aura.training.contract.config import (
     ContractConfig,
     Heads,
 )
-from aura.training.contract.encoders import NEUTRAL_PIXEL, SpeechEncoder, build_appearance
+from aura.training.contract.encoders import NEUTRAL_PIXEL, build_appearance, build_speech
 from aura.training.contract.fusion import build_fusion
 from aura.training.contract.temporal import build_temporal, masked_mean
 
@@ -132,7 +132,7 @@ class ContractNetwork(nn.Module):
             self.appearance = build_appearance(config.appearance, store)
             self.temporal = build_temporal(config.frame_width, config.temporal)
         if config.enable_audio:
-            self.speech = SpeechEncoder(config.speech, store)
+            self.speech = build_speech(config.speech, store)
             self.speech_projection = nn.Sequential(
                 nn.Linear(config.speech.hidden, width), nn.LayerNorm(width)
             )

@@ -78,12 +78,15 @@ class Block(nn.Module):
         self.up = nn.Linear(WIDTH, 4 * WIDTH)
         self.down = nn.Linear(4 * WIDTH, WIDTH)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, 384) -> (B, T, 384)."""
+    def forward(self, x: Tensor, attended: Tensor | None = None) -> Tensor:
+        """(B, T, 384) -> (B, T, 384); only `attended` (B, T) places are looked at, if given."""
         batch, length, _ = x.shape
         parts = self.qkv(self.norm1(x)).reshape(batch, length, 3, HEADS, WIDTH // HEADS)
         query, key, value = parts.permute(2, 0, 3, 1, 4)
-        weights = (query @ key.transpose(-1, -2) * (WIDTH // HEADS) ** -0.5).softmax(-1)
+        scores = query @ key.transpose(-1, -2) * (WIDTH // HEADS) ** -0.5
+        if attended is not None:
+            scores = scores.masked_fill(~attended[:, None, None], -torch.inf)
+        weights = scores.softmax(-1)
         x = x + self.out((weights @ value).transpose(1, 2).reshape(batch, length, WIDTH))
         y: Tensor = x + self.down(functional.gelu(self.up(self.norm2(x))))
         return y
