@@ -78,3 +78,58 @@ class Clip:
     def has_sound(self) -> bool:
         """Whether there is any sound at all."""
         return len(self.voice.samples) > 0
+
+
+def truth_of(row: Row, span: tuple[float, float], *, speech: bool) -> Truth:
+    """What a row of a manifest says about the stretch of its clip that was prepared.
+
+    A real clip is real in every respect. A fake one's picture and sound are what the row says of
+    them; where it is silent about one and calls the other real, it must be the one; without
+    speech it must be the picture. What is heard and seen was recorded together in a real clip, and
+    was not in one of which either part is fake. Without speech nothing is known about sound.
+
+    Args:
+        span: (start, end) in seconds. speech: whether any is heard in it.
+    """
+    visual, audio = _ANSWERS[row.visual_label], _ANSWERS[row.audio_label]
+    if row.label == "real":
+        visual = audio = 0
+    else:
+        if visual == UNKNOWN and (audio == 0 or not speech):
+            visual = 1
+        if audio == UNKNOWN and visual == 0:
+            audio = 1
+    disagreement = UNKNOWN
+    if row.label == "real":
+        disagreement = 0
+    elif 1 in (visual, audio):
+        disagreement = 1
+    if not speech:
+        audio = disagreement = UNKNOWN
+    return Truth(
+        row.target, visual, audio, disagreement, _spans(row, span, visual=visual, audio=audio)
+    )
+
+
+_ANSWERS = {"": UNKNOWN, "real": 0, "fake": 1}
+
+
+def _spans(
+    row: Row, span: tuple[float, float], *, visual: int, audio: int
+) -> tuple[Span, ...] | None:
+    """Manipulated stretches within `span`, None where the row names none.
+
+    A modality that is fake and has no stretch of its own is fake throughout.
+    """
+    if not row.segments:
+        return None
+    named: list[Span] = []
+    for modality, answer in (("visual", visual), ("audio", audio)):
+        cut = [(s.start, s.end) for s in row.segments if s.modality == modality]
+        if answer == 1 and not cut:
+            cut = [span]
+        for start, end in cut:
+            low, high = max(start, span[0]), min(end, span[1])
+            if low < high:
+                named += [Span(kind, low, high) for kind in (modality, "disagreement")]
+    return tuple(named)

@@ -1,4 +1,4 @@
-"""`aura data import` and `aura data audit`; needs no more than the core's own packages."""
+"""`aura data import`, `audit` and `prepare`; needs no more than the core's own packages."""
 
 from __future__ import annotations
 
@@ -30,13 +30,20 @@ AUDIT_HELP = (
     f"Exit codes: 0 clean, {EXIT_FINDINGS} something bad was found, 2 wrong option, 3 the manifest "
     "can't be read, 130 stopped."
 )
+PREPARE_HELP = (
+    "Decode every video of a manifest once into what training reads: aligned faces, flow, speech.\n\n"
+    "Run it again to go on after an interruption, or when the manifest has changed. What is left "
+    "out is listed in OUT/dropped.csv with the reason.\n\n"
+    "Exit codes: 0 prepared, 2 wrong option or full disk, 3 nothing can be used, 130 stopped."
+)
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    data = typer.Typer(help="Data sets: import them, audit them.", no_args_is_help=True)
+    data = typer.Typer(help="Data sets: import, audit, prepare them.", no_args_is_help=True)
     data.command("import", help=IMPORT_HELP)(import_set)
     data.command("audit", help=AUDIT_HELP)(audit_set)
+    data.command("prepare", help=PREPARE_HELP)(prepare_set)
     app.add_typer(data, name="data")
 
 
@@ -106,6 +113,51 @@ def audit_set(
             typer.echo(line)
     if not found.clean:
         raise typer.Exit(EXIT_FINDINGS)
+
+
+def prepare_set(
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="From `aura data import`.")],
+    *,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to fill.")],
+    fps: Annotated[
+        float | None,
+        typer.Option(help="Pictures taken a second (5; 10 from 1080 lines on)."),
+    ] = None,
+    max_seconds: Annotated[
+        float, typer.Option(help="How much of each clip is kept, from its beginning.")
+    ] = 30.0,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Files decoded at once (one a processor).")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")] = False,
+) -> None:
+    """Prepare a data set; see `PREPARE_HELP`."""
+    from aura.cli import progress_bars  # noqa: PLC0415
+    from aura.errors import Cancelled  # noqa: PLC0415
+    from aura.training.data.prepare import Options, prepare  # noqa: PLC0415 - loads the decoder
+
+    options = Options(fps, max_seconds)
+    try:
+        with progress_bars(quiet=quiet) as bars:
+            hook = bars.begin(manifest.name)
+            summary = prepare(manifest, out, options, workers=workers, hook=hook)
+    except KeyboardInterrupt:
+        raise Cancelled(f"stopped; run the same command again to go on with {out}") from None
+    for warning in summary.warnings:
+        typer.echo(f"aura: {warning}", err=True)
+    if quiet:
+        return
+    known = f" ({summary.reused} files known from an earlier run)" if summary.reused else ""
+    typer.echo(
+        f"{out}: {summary.clips.total()} clips{known}, {summary.seconds:.0f} s, {summary.faces} "
+        f"faces, {summary.speech:.0f} s of speech, {summary.size_bytes / 1e6:.0f} MB"
+    )
+    for (split, label), count in sorted(summary.clips.items()):
+        typer.echo(f"  {split or 'no split':<8}  {label}  {count:>8}")
+    if summary.dropped:
+        typer.echo(f"Left out, see {out / 'dropped.csv'}:")
+        for reason, count in summary.dropped.most_common():
+            typer.echo(f"  {reason:<27} {count:>6}")
 
 
 def _table(found: Audit) -> Iterator[str]:
