@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aura.errors import UsageError
-from aura.training.augment.cutting import with_pictures
+from aura.training.augment.cutting import with_pictures, with_sound
+from aura.training.augment.sound import treat_sound
 from aura.training.augment.track import TrackTreatment
 
 if TYPE_CHECKING:
@@ -43,4 +44,6 @@ def augment(
         treat = TrackTreatment(random, strength, faces.crops.shape[1])
         crops, landmarks = treat(faces.crops, clip.landmarks)
         clip = with_pictures(clip, crops, landmarks, motion=motion)
+    if len(clip.voice.samples):
+        clip = with_sound(clip, treat_sound(clip.voice.samples, random, strength))
     return clip
