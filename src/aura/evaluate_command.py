@@ -1,88 +1,269 @@
-"""`aura evaluate FOLDER`: run a profile over clips with known answers and print the table."""
+"""`aura evaluate DATA` and `aura compare DIR DIR`: how good is it on clips with known answers."""
 
 from __future__ import annotations
 
+import shlex
+import sys
+from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from aura.errors import MissingExtra, UsageError
 
-    from aura.batch import Outcome as FileOutcome
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+
     from aura.evaluation.clips import LabelledClip
-    from aura.evaluation.table import Outcome
+    from aura.evaluation.predictions import Header
+    from aura.evaluation.profile_run import ProfileRun
+
+# What marks a folder as a prepared set, for which a checkpoint is needed.
+PREPARED_MARK = "prepared.json"
+# Runs checkpoints; loaded by name because the core must not know PyTorch.
+CHECKPOINT_MODULE = "aura.training.contract.predict"
+ROLES = ("reporting", "selection", "unknown")
+COMPARISON = "comparison"
+MARKDOWN_KEYS = ("auc", "ap", "eer", "accuracy", "brier", "ece", "aurc")
+
+EVALUATE_HELP = (
+    "Measure a profile or a checkpoint on clips with known answers.\n\n"
+    "DATA is a folder of labelled clips (--profile) or a folder that `aura data prepare` made "
+    "(--model RUN). The table goes to the terminal; --out DIR gets predictions, figures with "
+    "intervals, plots and one page. Run it again with the same DIR to go on after a stop."
+)
+COMPARE_HELP = (
+    "Hold evaluation folders side by side on the clips that all of them scored, with paired "
+    "bootstraps against the first."
+)
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(evaluate)
+    """Add the commands."""
+    app.command(help=EVALUATE_HELP)(evaluate)
+    app.command(help=COMPARE_HELP)(compare)
 
 
 def evaluate(
-    folder: Annotated[Path, typer.Argument(help="Clips with labels, see `docs/evaluation.md`.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Clips with labels.")],
     *,
-    profile: Annotated[str, typer.Option(help="Which detectors to use.")] = "lite",
+    profile: Annotated[str | None, typer.Option(help="Which detectors to use (lite).")] = None,
+    model: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="A run of `aura train`, on prepared data.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write predictions, figures and page there.")
+    ] = None,
     jsonl: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Keep the reports there; run again to go on."),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the table there as well.")
+    robustness: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help="Perturbations, say blur,jpeg, or video, sound, all."),
     ] = None,
+    levels: Annotated[
+        str, typer.Option(metavar="LIST", help="Of the perturbations, 1 (mild) to 5.")
+    ] = "1,2,3,4,5",
+    adversarial: Annotated[
+        bool, typer.Option("--adversarial", help="Attack the checkpoint (FGSM, PGD).")
+    ] = False,
+    ablation: Annotated[
+        bool, typer.Option("--ablation", help="Switch off parts of the checkpoint.")
+    ] = False,
+    split: Annotated[str, typer.Option(help="Which split of a prepared set.")] = "test",
+    role: Annotated[
+        str, typer.Option(help=f"What these clips were used for: {', '.join(ROLES)}.")
+    ] = "unknown",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Measure a profile on clips with known answers: AUC with intervals, per kind and detector."""
-    # `aura --help` must not load the decoder
-    from aura.evaluation import table  # noqa: PLC0415
-    from aura.evaluation.clips import labelled_clips  # noqa: PLC0415
-
-    clips = labelled_clips(folder)
-    outcomes = _outcomes(clips, profile, jsonl, device, quiet=quiet)
-    rows = [*table.rows(outcomes), *table.metadata_rows(clips)]
-    text = table.markdown(rows, table.decisions(outcomes))
-    typer.echo(text)
+    """Evaluate; see `EVALUATE_HELP`."""
+    if role not in ROLES:
+        raise UsageError(f"--role {role!r}: choose one of {', '.join(ROLES)}")
+    if out is None and (robustness or adversarial or ablation):
+        raise UsageError("--robustness, --adversarial and --ablation need --out DIR")
     if out is not None:
-        out.write_text(text + "\n", encoding="utf-8")
+        _check_out(out)
+    wanted = _perturbations(robustness, levels)
+    prepared = (data / PREPARED_MARK).is_file()
+    if model is None:
+        if prepared:
+            raise UsageError(
+                f"{data} is a prepared set, which a checkpoint is measured on: add --model RUN"
+            )
+        if adversarial or ablation:
+            raise UsageError("--adversarial and --ablation need a checkpoint: add --model RUN")
+        header = _profile_header(data, profile or "lite", role)
+        with _bars(quiet=quiet) as bars:
+            run = _profile_run(profile or "lite", device, bars)
+            _evaluate_profile(data, header, run, out, jsonl, perturbations=wanted)
+        if out is not None:
+            _finish(out, quiet=quiet)
+        return
+    if profile is not None or jsonl is not None:
+        raise UsageError("--profile and --jsonl don't go with --model")
+    if not prepared:
+        raise UsageError(
+            f"{data} is no prepared set (no {PREPARED_MARK}); run `aura data prepare` first"
+        )
+    if out is None:
+        raise UsageError("--model needs --out DIR")
+    _checkpoint_module().evaluate_checkpoint(
+        data,
+        model,
+        out,
+        split=split,
+        perturbations=wanted,
+        adversarial=adversarial,
+        ablation=ablation,
+        device=device,
+        command=_command(),
+        quiet=quiet,
+    )
+    _finish(out, quiet=quiet)
 
 
-def _outcomes(
-    clips: Sequence[LabelledClip], profile: str, jsonl: Path | None, device: str, *, quiet: bool
-) -> list[Outcome]:
-    from contextlib import ExitStack  # noqa: PLC0415
+def _check_out(out: Path) -> None:
+    """Say early what would otherwise come after hours of work."""
+    from aura.evaluation.plots import need_matplotlib  # noqa: PLC0415
 
-    from aura.batch import ResultsFile, Settings, read_reports, run_batch  # noqa: PLC0415
-    from aura.cli import progress_bars  # noqa: PLC0415
-    from aura.evaluation.table import Outcome, outcome_of  # noqa: PLC0415
-    from aura.pipeline import analyze  # noqa: PLC0415
+    need_matplotlib()
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file; name a folder")
 
-    reports: dict[Path, Mapping[str, Any]] = {}
-    errors: dict[Path, str] = {}
 
-    def keep(outcome: FileOutcome, _line: str | None) -> None:
-        if outcome.report is not None:
-            reports[outcome.path] = outcome.report.model_dump(mode="json")
-        elif outcome.error is not None:
-            errors[outcome.path] = outcome.error
+def _perturbations(robustness: str | None, levels: str) -> list[tuple[str, int]]:
+    if robustness is None:
+        return []
+    from aura.evaluation.robustness import chosen  # noqa: PLC0415
 
-    files = [clip.path for clip in clips]
-    with ExitStack() as stack:
-        results = stack.enter_context(ResultsFile(jsonl)) if jsonl else None
-        bars = stack.enter_context(progress_bars(quiet=quiet))
+    return chosen(robustness, levels)
 
-        def one(path: Path) -> Any:
-            name = f"[{files.index(path) + 1}/{len(files)}] {path.name}"
-            return analyze(path, profile=profile, device=device, hook=bars.begin(name))
 
-        run_batch(files, one, Settings(profile), results=results, on_outcome=keep)
-    if jsonl is not None:
-        kept = read_reports(jsonl, Settings(profile))
-        reports.update({path: kept[path] for path in files if path in kept})
-    return [
-        outcome_of(clip, reports[clip.path])
-        if clip.path in reports
-        else Outcome(clip, None, None, error=errors.get(clip.path, "failed in an earlier run"))
-        for clip in clips
+def _command() -> str:
+    return "aura " + shlex.join(sys.argv[1:])
+
+
+def _checkpoint_module() -> Any:
+    try:
+        return import_module(CHECKPOINT_MODULE)
+    except ImportError as error:
+        if (error.name or "").startswith("aura"):
+            raise
+        raise MissingExtra("--model", "train") from None
+
+
+def _evaluate_profile(
+    data: Path,
+    header: Header,
+    run: ProfileRun,
+    out: Path | None,
+    jsonl: Path | None,
+    *,
+    perturbations: Sequence[tuple[str, int]],
+) -> None:
+    from aura.evaluation import profile_run, table  # noqa: PLC0415
+    from aura.evaluation.clips import labelled_clips  # noqa: PLC0415
+    from aura.evaluation.predictions import PREDICTIONS, PredictionsFile  # noqa: PLC0415
+
+    clips = labelled_clips(data)
+    _check_classes(data, clips, needed=out is not None)
+    root = data.absolute()
+    if out is None:
+        predictions = profile_run.predict(clips, root, run, jsonl=jsonl)
+    else:
+        with PredictionsFile(out / PREDICTIONS, header) as file:
+            predictions = profile_run.predict(clips, root, run, out=file, jsonl=jsonl)
+    run.bars.hide()
+    outcomes = [table.outcome_of(clip, one) for clip, one in zip(clips, predictions, strict=True)]
+    rows = [*table.rows(outcomes), *table.metadata_rows(clips)]
+    typer.echo(table.markdown(rows, table.decisions(outcomes)))
+    if out is not None:
+        profile_run.predict_perturbed(clips, root, run, header, out, perturbations=perturbations)
+
+
+def _bars(*, quiet: bool) -> AbstractContextManager[Any]:
+    from aura.cli import progress_bars  # noqa: PLC0415 - imports this module
+
+    return progress_bars(quiet=quiet)
+
+
+def _profile_run(profile: str, device: str, bars: Any) -> ProfileRun:
+    from aura.evaluation.profile_run import ProfileRun  # noqa: PLC0415 - loads the decoder
+
+    return ProfileRun(profile, device, bars)
+
+
+def _profile_header(data: Path, profile: str, role: str) -> Header:
+    from aura.evaluation.predictions import Header  # noqa: PLC0415
+    from aura.evaluation.profile_run import model_sha256  # noqa: PLC0415
+
+    return Header(
+        model=f"profile {profile}",
+        model_sha256=model_sha256(profile),
+        data=data.absolute().name,
+        role=role,  # type: ignore[arg-type]  # checked by `evaluate`
+        command=_command(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _check_classes(data: Path, clips: Sequence[LabelledClip], *, needed: bool) -> None:
+    labels = {clip.label for clip in clips}
+    if needed and len(labels) < 2:
+        name = "real" if labels == {1} else "fake"
+        raise UsageError(
+            f"{data} has no {name} clip; an evaluation with --out needs real and fake ones"
+        )
+
+
+def _finish(out: Path, *, quiet: bool) -> None:
+    from aura.evaluation.folder import PAGE, write_evaluation  # noqa: PLC0415
+
+    write_evaluation(out)
+    if not quiet:
+        typer.echo(f"Figures, plots and page: {out / PAGE}", err=True)
+
+
+def compare(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR", help="Of `aura evaluate --out`; first = base.")
+    ],
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write it there as JSON, Markdown and a page."),
+    ] = None,
+) -> None:
+    """Compare; see `COMPARE_HELP`."""
+    from aura.evaluation import compare as comparing  # noqa: PLC0415
+    from aura.evaluation.predictions import read_predictions  # noqa: PLC0415
+
+    if out is not None:
+        _check_out(out)
+    names = _names(folders)
+    contenders = [
+        comparing.Contender(name, *read_predictions(folder))
+        for name, folder in zip(names, folders, strict=True)
     ]
+    comparison = comparing.compare(contenders)
+    typer.echo(comparing.markdown(comparison, MARKDOWN_KEYS))
+    if out is not None:
+        from aura.evaluation.folder import write_comparison  # noqa: PLC0415
+
+        write_comparison(out, comparison, MARKDOWN_KEYS)
+        typer.echo(f"Comparison: {out / COMPARISON}.html", err=True)
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """Short names of folders, whole paths where short ones are equal."""
+    short = [folder.absolute().name for folder in folders]
+    if len(set(short)) == len(short):
+        return short
+    if len({folder.absolute() for folder in folders}) < len(folders):
+        raise UsageError("the same folder is named twice; compare different evaluations")
+    return [str(folder) for folder in folders]

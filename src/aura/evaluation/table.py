@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from aura.evaluation.clips import LabelledClip
+    from aura.evaluation.predictions import Prediction
 
 MAX_FPR = 0.05  # the false alarms at which detection is quoted
 
@@ -32,20 +33,10 @@ class Outcome:
     error: str | None = None
 
 
-def outcome_of(clip: LabelledClip, report: Mapping[str, Any]) -> Outcome:
-    """What a report (as its JSON object) says about a clip.
-
-    Detector scores are those of the person who decided the verdict.
-    """
-    prediction = report["prediction"]
-    person = prediction["decisive_subject"]
-    detectors = {
-        entry["name"]: float(entry["logit"])
-        for entry in report["detectors"]
-        if entry["status"] == "ok" and entry["subject"] in (person, None)
-    }
+def outcome_of(clip: LabelledClip, prediction: Prediction) -> Outcome:
+    """What was said about a clip, as the table wants it."""
     return Outcome(
-        clip, prediction["manipulation_confidence"], prediction["overall_class"], detectors
+        clip, prediction.score, prediction.decision, prediction.detectors, prediction.error
     )
 
 
