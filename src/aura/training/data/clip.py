@@ -91,7 +91,10 @@ def truth_of(row: Row, span: tuple[float, float], *, speech: bool) -> Truth:
     Args:
         span: (start, end) in seconds. speech: whether any is heard in it.
     """
-    visual, audio = _ANSWERS[row.visual_label], _ANSWERS[row.audio_label]
+    visual, audio = (
+        1 if any(s.modality == modality for s in row.segments) else _ANSWERS[answer]
+        for modality, answer in (("visual", row.visual_label), ("audio", row.audio_label))
+    )
     if row.label == "real":
         visual = audio = 0
     else:
@@ -104,11 +107,14 @@ def truth_of(row: Row, span: tuple[float, float], *, speech: bool) -> Truth:
         disagreement = 0
     elif 1 in (visual, audio):
         disagreement = 1
+    spans = _spans(row, span, visual=visual, audio=audio)
+    if spans is not None:  # what is manipulated only before or after the stretch is real in it
+        visual = _within(spans, "visual", visual)
+        audio = _within(spans, "audio", audio)
+        disagreement = _within(spans, "disagreement", disagreement)
     if not speech:
         audio = disagreement = UNKNOWN
-    return Truth(
-        row.target, visual, audio, disagreement, _spans(row, span, visual=visual, audio=audio)
-    )
+    return Truth(row.target, visual, audio, disagreement, spans)
 
 
 _ANSWERS = {"": UNKNOWN, "real": 0, "fake": 1}
@@ -124,12 +130,17 @@ def _spans(
     if not row.segments:
         return None
     named: list[Span] = []
-    for modality, answer in (("visual", visual), ("audio", audio)):
+    answers: tuple[tuple[Modality, int], ...] = (("visual", visual), ("audio", audio))
+    for modality, answer in answers:
         cut = [(s.start, s.end) for s in row.segments if s.modality == modality]
         if answer == 1 and not cut:
             cut = [span]
         for start, end in cut:
             low, high = max(start, span[0]), min(end, span[1])
             if low < high:
-                named += [Span(kind, low, high) for kind in (modality, "disagreement")]
+                named += [Span(modality, low, high), Span("disagreement", low, high)]
     return tuple(named)
+
+
+def _within(spans: tuple[Span, ...], modality: Modality, answer: int) -> int:
+    return int(any(one.modality == modality for one in spans)) if answer == 1 else answer

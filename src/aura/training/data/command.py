@@ -31,7 +31,8 @@ AUDIT_HELP = (
     "can't be read, 130 stopped."
 )
 PREPARE_HELP = (
-    "Decode every video of a manifest once into what training reads: aligned faces, flow, speech.\n\n"
+    "Decode every video of a manifest once into what training reads: aligned faces, flow, "
+    "speech.\n\n"
     "Run it again to go on after an interruption, or when the manifest has changed. What is left "
     "out is listed in OUT/dropped.csv with the reason.\n\n"
     "Exit codes: 0 prepared, 2 wrong option or full disk, 3 nothing can be used, 130 stopped."
@@ -124,8 +125,8 @@ def prepare_set(
         typer.Option(help="Pictures taken a second (5; 10 from 1080 lines on)."),
     ] = None,
     max_seconds: Annotated[
-        float, typer.Option(help="How much of each clip is kept, from its beginning.")
-    ] = 30.0,
+        float | None, typer.Option(help="How much of each clip is kept, from its beginning (30).")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Files decoded at once (one a processor).")
     ] = None,
@@ -134,9 +135,9 @@ def prepare_set(
     """Prepare a data set; see `PREPARE_HELP`."""
     from aura.cli import progress_bars  # noqa: PLC0415
     from aura.errors import Cancelled  # noqa: PLC0415
-    from aura.training.data.prepare import Options, prepare  # noqa: PLC0415 - loads the decoder
+    from aura.training.data.prepare import MAX_SECONDS, Options, prepare  # noqa: PLC0415 - loads the decoder
 
-    options = Options(fps, max_seconds)
+    options = Options(fps, MAX_SECONDS if max_seconds is None else max_seconds)
     try:
         with progress_bars(quiet=quiet) as bars:
             hook = bars.begin(manifest.name)

@@ -184,7 +184,8 @@ def _beginning(
 
 def _why_not(seconds: float, faces: int, fps: float, tracker: SubjectTracker) -> Unusable | None:
     tally = tracker.tally
-    shown = f"{tally.sampled} sampled pictures: {tally.without_face} without a face, " + (
+    shown = (
+        f"{tally.sampled} sampled pictures: {tally.without_face} without a face, "
         f"{tally.with_several} with several"
     )
     # A stretch that ends between two samples is measured up to one sample too short.
@@ -223,4 +224,4 @@ def _join_sound(
 def _in_crop(points: NDArray[np.float32]) -> NDArray[np.float32]:
     """Landmarks in pixels of the picture, (5, 2), as pixels of the crop cut by them."""
     matrix = crop_matrix(points)
-    return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+    return np.asarray(points @ matrix[:, :2].T + matrix[:, 2], np.float32)

@@ -17,6 +17,7 @@ import csv
 import io
 import json
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path  # noqa: TC003 - these dataclasses go to other processes
@@ -24,10 +25,11 @@ from typing import TYPE_CHECKING, Any
 
 from aura import __version__, media
 from aura.batch import MEDIA_SUFFIXES, write_whole
-from aura.errors import InputError, InputNotFound, UsageError
+from aura.errors import InputError, InputNotFound, NoVideo, UsageError
 from aura.faces import CROP_SIDE, CROP_SPAN, MIN_CONFIDENCE
 from aura.runtime import cpu_threads, read_card, sha256_file, weights_dir
 from aura.timeline import BELIEVABLE_FPS
+from aura.training.data.clip import truth_of
 from aura.training.data.extract import MODELS, Networks, Unusable, extract, open_networks
 from aura.training.data.journal import UNTRIED, Entry, Journal
 from aura.training.data.manifest import Row, read_manifest, write_manifest
@@ -128,9 +130,17 @@ def prepare(
     }
     with Journal(out / JOURNAL) as journal:
         remove_partial(out)
-        _write(out / HEAD, _json(begin))
+        if head is None:  # a complete set stays one until the next is
+            _write(out / HEAD, _json(begin))
         try:
-            found, reused = _work_through(manifest, rows, out, options, journal, workers, hook)
+            found, reused = _work_through(
+                [_job(manifest, row) for row in rows],
+                out,
+                journal,
+                options=options,
+                workers=workers or cpu_threads(),
+                hook=hook,
+            )
         finally:
             remove_partial(out)  # of processes that were stopped
         return _finish(out, rows, found, begin, reused)
@@ -169,34 +179,34 @@ class _Job:
 
 
 def _work_through(
-    manifest: Path,
-    rows: Sequence[Row],
+    jobs: Sequence[_Job],
     out: Path,
-    options: Options,
     journal: Journal,
-    workers: int | None,
+    *,
+    options: Options,
+    workers: int,
     hook: Callable[[str, float, float | None], None] | None,
 ) -> tuple[dict[str, Entry], int]:
-    """What became of each row's file, and how many were known."""
+    """What became of each file, and how many were known."""
     found: dict[str, Entry] = {}
-    jobs: list[_Job] = []
-    for row in rows:
-        job = _job(manifest, row)
-        before = journal.entries.get(row.path)
+    left: list[_Job] = []
+    for job in jobs:
+        path = job.key.path
+        before = journal.entries.get(path)
         if job.key.reason:
-            found[row.path] = job.key
+            found[path] = job.key
         elif before and _still_true(before, job.key, out):
-            found[row.path] = before
+            found[path] = before
         else:
-            jobs.append(job)
+            left.append(job)
     reused = sum(entry.mtime_ns != UNTRIED for entry in found.values())
-    count = min(workers or cpu_threads(), max(1, len(jobs)))
-    results = in_processes(partial(_prepare_one, out, options), jobs, count, _crashed)
-    for done, entry in enumerate(results, start=1):
-        journal.add(entry)
-        found[entry.path] = entry
-        if hook:
-            hook(STAGE, done, len(jobs))
+    work = partial(_prepare_one, out, options)
+    with closing(in_processes(work, left, min(workers, max(1, len(left))), _crashed)) as results:
+        for done, entry in enumerate(results, start=1):
+            journal.add(entry)
+            found[entry.path] = entry
+            if hook:
+                hook(STAGE, done, len(left))
     return found, reused
 
 
@@ -234,6 +244,8 @@ def _prepare_one(out: Path, options: Options, job: _Job) -> Entry:
         if known is not None:
             return replace(key, info=known)
         footage = extract(info, _networks(), fps=options.fps, max_seconds=options.max_seconds)
+    except NoVideo as error:
+        return replace(key, reason=NOT_VIDEO, detail=str(error))
     except InputNotFound as error:  # permissions may change without the file doing so
         return replace(key, mtime_ns=UNTRIED, reason=UNREADABLE, detail=str(error))
     except InputError as error:
@@ -303,7 +315,9 @@ def _against(row: Row, entry: Entry) -> Entry:
         detail = "its SHA-256 differs; import the data set again if the change was meant"
         return replace(entry, reason=OTHER_FILE, detail=detail, info=None)
     info = entry.info
-    if info is not None and row.segments and all(s.start >= info.end for s in row.segments):
+    if info is None:
+        return entry
+    if truth_of(row, (info.start, info.end), speech=info.speech > 0).spans == ():
         detail = f"after {info.end:.2f} s, where the prepared part ends; raise --max-seconds"
         return replace(entry, reason=FAKE_LATER, detail=detail, info=None)
     return entry
@@ -339,7 +353,8 @@ def _dropped_table(dropped: Iterable[Entry]) -> str:
     writer.writerow(["path", "reason", "detail"])
     for entry in sorted(dropped, key=lambda entry: entry.path):
         writer.writerow([entry.path, entry.reason, entry.detail])
-    return text.getvalue()
+    # A folder's name may be no UTF-8, and details name it.
+    return text.getvalue().encode("utf-8", "replace").decode()
 
 
 def _check_columns(manifest: Path, rows: Sequence[Row]) -> None:

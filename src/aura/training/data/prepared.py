@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aura.detectors.contract_input import Faces, Voice
 from aura.errors import InputError, InputNotFound
 from aura.training.data.clip import Clip, truth_of
-from aura.training.data.manifest import Row, read_manifest
+from aura.training.data.manifest import Row, read_manifest, relative_path
 from aura.training.data.shards import read_shard
 
 if TYPE_CHECKING:
@@ -183,11 +183,8 @@ def read_head(folder: Path) -> dict[str, Any] | None:
 def _place(row: Row, folder: Path) -> Place:
     cells = row.extra
     try:
-        shard = cells["shard"]
-        if shard.startswith("/") or ".." in shard.split("/"):
-            raise ValueError(shard)
         return Place(
-            shard=shard,
+            shard=relative_path(cells["shard"]),
             content=cells["shard_sha256"],
             fps=float(cells["shard_fps"]),
             start=float(cells["shard_start"]),

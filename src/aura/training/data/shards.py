@@ -105,7 +105,7 @@ def write_shard(folder: Path, name: str, footage: Footage) -> ShardInfo:
     )
     pictures = [_to_png(crop) for crop in footage.crops]
     meta = {"format": SHARD_FORMAT, "sound_start": footage.sound_start, **asdict(info)}
-    arrays = {
+    arrays: dict[str, Any] = {
         "meta": np.frombuffer(json.dumps(meta).encode(), np.uint8),
         "frame_ids": footage.frame_ids,
         "times": footage.times,

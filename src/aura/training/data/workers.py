@@ -32,7 +32,7 @@ def in_processes(
     items: Sequence[Item],
     workers: int,
     crashed: Callable[[Item], Result],
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Results as they come; what `work` raises is raised here and ends it all at once.
 
     Args:
