@@ -35,6 +35,7 @@ COMMAND_MODULES = (
     "aura.evaluate_command",
     "aura.models_command",
     "aura.training.data.command",
+    "aura.training.publish_command",
 )
 DEBUG_VARIABLE = "AURA_DEBUG"
 EXIT_INTERNAL = 1
