@@ -34,7 +34,7 @@ def retimed(samples: NDArray[np.float32], source: NDArray[np.floating]) -> NDArr
     count = len(source)
     if len(samples) < WINDOW + 2 * REACH or count < WINDOW:
         places = np.clip(source, 0, max(len(samples) - 1, 0))
-        return np.interp(places, np.arange(len(samples)), samples).astype(np.float32)
+        return np.asarray(np.interp(places, np.arange(len(samples)), samples), dtype=np.float32)
     margin = WINDOW + 2 * REACH
     padded = np.pad(samples, margin).astype(np.float32)
     window = np.hanning(WINDOW + 1)[:-1].astype(np.float32)

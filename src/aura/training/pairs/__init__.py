@@ -26,15 +26,18 @@ from typing import TYPE_CHECKING
 
 from aura.errors import UsageError
 from aura.training.augment.cutting import refresh_motion
-from aura.training.pairs.facing import blend, can_blend
+from aura.training.pairs.facing import blend, can_blend, part_to_blend
 from aura.training.pairs.timing import can_shift, can_swap, shift, swap
+from aura.training.pairs.voicing import can_revoice, part_to_revoice, revoice
 
 if TYPE_CHECKING:
     import numpy as np
 
     from aura.training.data.clip import Clip
 
-KINDS = ("self_blend", "shift", "swap")
+KINDS = ("self_blend", "revoice", "shift", "swap", "both", "partial_visual", "partial_audio")
+BLENDED = ("self_blend", "both", "partial_visual")
+REVOICED = ("revoice", "both", "partial_audio")
 
 
 def applicable(kind: str, clip: Clip, donor: Clip | None = None) -> bool:
@@ -52,7 +55,10 @@ def applicable(kind: str, clip: Clip, donor: Clip | None = None) -> bool:
         return can_shift(clip)
     if kind == "swap":
         return can_swap(clip, donor)
-    return can_blend(clip)
+    part = kind.startswith("partial")
+    return (kind not in BLENDED or can_blend(clip, part=part)) and (
+        kind not in REVOICED or can_revoice(clip, part=part)
+    )
 
 
 def make_pair(
@@ -73,6 +79,7 @@ def make_pair(
 
     Raises:
         UsageError: an unknown kind, or one that can't be made of this clip (see `applicable`).
+        MissingExtra: WORLD, which re-voicing draws at times, is not installed.
     """
     return _make(kind, clip, random, donor, lie=True, motion=motion)
 
@@ -110,8 +117,15 @@ def _make(
     if kind == "swap":
         assert donor is not None  # noqa: S101
         return swap(clip, donor, random, lie=lie)
-    made = blend(clip, random, lie=lie)
-    return refresh_motion(made) if motion else made
+    part = kind.startswith("partial")
+    if kind in BLENDED:
+        stretch = part_to_blend(clip, random) if part else None
+        clip = blend(clip, random, lie=lie, stretch=stretch)
+        clip = refresh_motion(clip) if motion else clip
+    if kind in REVOICED:
+        blocks = part_to_revoice(clip, random) if part else None
+        clip = revoice(clip, random, lie=lie, part=blocks)
+    return clip
 
 
 def _known(kind: str) -> None:

@@ -9,7 +9,7 @@ What could give a blend away beside its border and the step across it, and what 
 - Softness from moving and resampling the pasted face, the changed colour, the tremble. The control
   is the same face moved, changed and trembling with the mask open everywhere (half of them) or the
   same surround with the mask shut: inside and outside each look like those of the fake, only never
-  both in one picture.
+  both in one picture. And some blends move the surround and keep the face as it was.
 - In a stretch: that something changes at its edges. The control changes there too, as a whole.
 """
 
@@ -18,6 +18,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from aura.detectors.contract_input import Faces
@@ -35,6 +36,7 @@ DRIFT = 0.25  # of what a move may be, standard deviation of the slow drift
 TREMBLE_ODDS = 0.35
 TREMBLE = (0.1, 0.5)  # of what a move may be, standard deviation from picture to picture
 SHIMMER = 2.5  # grey levels, slow drift of the pasted face's brightness
+REVERSED = 0.3  # of the blends move the surround and keep the face: soft faces alone tell nothing
 SHORTEST_PART, LONGEST_PART = 0.5, 3.0  # seconds
 LARGEST_SHARE = 0.7  # of the clip that a part may take: else it is no part
 
@@ -77,24 +79,29 @@ def blend(
     on_source = random.random() < 0.5
     moves = _moves(times, random)
     shimmer = _drift(times, random, 1)[:, 0] * SHIMMER
+    turned = random.random() < REVERSED
     everywhere = random.random() < 0.5
     if not lie:
         mask = np.full_like(mask, 1.0 if everywhere else 0.0)
+    face_moves = not turned if lie else everywhere
     # The outline follows the turning head half way, as `face_mask` has it.
     follow = 0.5 * (noses - nose) / CROP_SPAN
-    out = crops.copy()
+    out, landmarks = crops.copy(), clip.landmarks.copy()
     for index in np.flatnonzero(weights > 0):
         face = crops[index]
         changed = look(face, random)
         source, target = (changed, face) if on_source else (face, changed)
         source = moves[index](source)
         source = np.clip(source + shimmer[index], 0, 255).astype(np.uint8)
-        here = Move(0.0, 1.0, follow[index])(mask) * weights[index]
-        if stretch is not None and not on_source:
-            target = paste(target, face, np.full_like(mask, weights[index]))
-        out[index] = paste(source, target, here)
+        if turned and lie:
+            source, target = target, source
+        whole = paste(source, target, Move(0.0, 1.0, follow[index])(mask))
+        out[index] = cv2.addWeighted(whole, weights[index], face, 1 - weights[index], 0)
+        if face_moves:
+            landmarks[index] = moves[index].points(clip.landmarks[index], side)
     faces = Faces(times, out, clip.faces.motion)
-    return replace(clip, faces=faces, truth=_blended(clip, stretch) if lie else clip.truth)
+    truth = _blended(clip, stretch) if lie else clip.truth
+    return replace(clip, faces=faces, landmarks=landmarks, truth=truth)
 
 
 def _moves(times: NDArray[np.float64], random: np.random.Generator) -> list[Move]:

@@ -98,14 +98,17 @@ def swap(clip: Clip, donor: Clip, random: np.random.Generator, *, lie: bool) -> 
     start = clip.voice.start + first * BLOCK_SECONDS
     part = part_of(clip, max(clip.span[0], start), min(clip.span[1], start + count * BLOCK_SECONDS))
     own = part_of_voice(clip.voice, first, first + count)
-    heard = part_of_voice(donor.voice, offset, offset + count) if lie else own
-    part = replace(part, voice=Voice(own.start, heard.samples, heard.speech))
-    if not lie:
-        return part
+    heard = part_of_voice(donor.voice, offset, offset + count)
     gain = speech_level(own) / max(speech_level(heard), 1e-9)
-    peak = float(np.abs(heard.samples).max(initial=0.0))
-    gain = min(gain, 1.0 / max(peak, 1e-9))
-    return with_sound(replace(part, truth=_disagreeing(clip.truth)), heard.samples * gain)
+    peak = gain * float(np.abs(heard.samples).max(initial=0.0))
+    # Where the donor would be clipped both members become quieter.
+    fits = min(1.0, 1.0 / max(peak, 1e-9))
+    if not lie:
+        part = replace(part, voice=own)
+        return with_sound(part, own.samples * fits)
+    truth = _disagreeing(clip.truth)
+    part = replace(part, voice=Voice(own.start, heard.samples, heard.speech), truth=truth)
+    return with_sound(part, heard.samples * (gain * fits))
 
 
 def speech_level(voice: Voice) -> float:

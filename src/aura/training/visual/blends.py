@@ -239,10 +239,23 @@ class Move(NamedTuple):
     def __call__(self, image: NDArray[Any]) -> NDArray[Any]:
         """A picture or mask (S, S, ...) moved; what comes in from outside is mirrored."""
         side = image.shape[0]
-        matrix = cv2.getRotationMatrix2D((side / 2, side / 2), self.angle, self.scale)
-        matrix[:, 2] += self.shift * side
-        out = cv2.warpAffine(image, matrix, (side, side), borderMode=cv2.BORDER_REFLECT_101)
+        out = cv2.warpAffine(
+            image, self.matrix(side), (side, side), borderMode=cv2.BORDER_REFLECT_101
+        )
         return np.asarray(out, dtype=image.dtype)
+
+    def matrix(self, side: int) -> NDArray[np.float64]:
+        """(2, 3) for pictures of `side` pixels."""
+        matrix: NDArray[np.float64] = cv2.getRotationMatrix2D(
+            (side / 2, side / 2), self.angle, self.scale
+        )
+        matrix[:, 2] += self.shift * side
+        return matrix
+
+    def points(self, points: NDArray[Any], side: int) -> NDArray[np.float32]:
+        """(N, 2) pixels of such a picture, moved with it."""
+        matrix = self.matrix(side)
+        return np.asarray(points @ matrix[:, :2].T + matrix[:, 2], dtype=np.float32)
 
 
 def draw_move(random: Random) -> Move:
