@@ -36,6 +36,7 @@ COMMAND_MODULES = (
     "aura.models_command",
     "aura.training.data.command",
     "aura.training.publish_command",
+    "aura.training.command",
 )
 DEBUG_VARIABLE = "AURA_DEBUG"
 EXIT_INTERNAL = 1

@@ -114,6 +114,7 @@ def save_checkpoint(
         document = {"format": FORMAT, **written.model_dump(mode="json")}
         (partial / CARD).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         for path in partial.iterdir():
+            path.chmod(0o644)  # the writer of weights lets nobody else read them
             _flush(path)
         # A full folder can't be replaced in one step; a stop between these two is mended by
         # `_recover`, which finds either the old one or the new one.

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aura.training.contract.config import Loss
     from aura.training.contract.network import Outputs
 
@@ -47,26 +49,43 @@ def visible_label(outputs: Outputs, targets: Targets) -> Tensor:
     return torch.where(outputs.has_video | outputs.has_audio, label, UNKNOWN)
 
 
-def contract_loss(outputs: Outputs, targets: Targets, weights: Loss) -> dict[str, Tensor]:
+class Share(NamedTuple):
+    """This process's part of a batch that several processes hold together.
+
+    `add_up` gives the sums over all processes of a vector (K,); `processes` how many there are.
+    """
+
+    add_up: Callable[[Tensor], Tensor]
+    processes: int
+
+
+def contract_loss(
+    outputs: Outputs, targets: Targets, weights: Loss, share: Share | None = None
+) -> dict[str, Tensor]:
     """All terms by name, unweighted, and their weighted sum as `total`; scalars.
 
     - `classification`: cross-entropy with label smoothing against `visible_label`.
     - `temporal_consistency`: squared step of the frames' probabilities between neighbours that
       were both seen and are not known to differ; a flicker is seldom real.
-    - `manipulation`: binary cross-entropy against the share of manipulated frames where frames
-      are labelled, else against `visible_label`.
+    - `manipulation`: binary cross-entropy against the share of manipulated frames where any is
+      known to be, else against `visible_label` (a face may be real and the voice not).
     - `disagreement`: binary cross-entropy, where both modalities were shown.
     - `frames`: binary cross-entropy on labelled frames that were seen.
     - `landmarks`, `head_pose`: smooth L1, when switched on.
 
     A term for which nothing is known is 0 and keeps its graph, so that distributed training sees
     the same parameters in each process.
+
+    Each term is a mean over what counts in the batch. With `share`, over what counts in the batches
+    of all processes: the mean of the processes' terms, and so of their gradients, is then that of
+    one process with the whole batch, whatever each of them happened to get.
     """
     label = visible_label(outputs, targets)
     seen, frames = outputs.frame_mask, targets.frames
     known = seen & (frames != UNKNOWN)
-    terms = {
-        "classification": _mean(
+    manipulated = _share_manipulated(frames, known)
+    parts = {
+        "classification": _counted(
             F.cross_entropy(
                 outputs.logits,
                 label.clamp(min=0),
@@ -78,7 +97,7 @@ def contract_loss(outputs: Outputs, targets: Targets, weights: Loss) -> dict[str
         "temporal_consistency": _consistency(outputs, frames),
         "manipulation": _binary(
             outputs.manipulation,
-            torch.where(known.any(dim=1), _share_manipulated(frames, known), label.float()),
+            torch.where(manipulated > 0, manipulated, label.float()),
             label != UNKNOWN,
         ),
         "disagreement": _binary(
@@ -94,32 +113,43 @@ def contract_loss(outputs: Outputs, targets: Targets, weights: Loss) -> dict[str
             wanted: Tensor = getattr(targets, name)
             there = seen[..., None] & wanted.isfinite()
             step = F.smooth_l1_loss(found, torch.where(there, wanted, 0.0), reduction="none")
-            terms[name] = _mean(step, there)
+            parts[name] = _counted(step, there)
+    counts = torch.stack([count for _, count in parts.values()]).float()
+    processes = 1
+    if share is not None:
+        counts, processes = share.add_up(counts), share.processes
+    terms = {
+        name: summed * processes / count.clamp(min=1)
+        for (name, (summed, _)), count in zip(parts.items(), counts, strict=True)
+    }
     factors = {"classification": 1.0, **weights.model_dump(exclude={"label_smoothing"})}
-    terms["total"] = sum((factors[name] * term for name, term in terms.items()), torch.tensor(0.0))
+    terms["total"] = torch.stack([factors[name] * term for name, term in terms.items()]).sum()
     return terms
 
 
-def _mean(values: Tensor, counted: Tensor) -> Tensor:
-    """Mean of what counts; 0 with its graph when nothing does."""
-    return torch.where(counted, values, 0.0).sum() / counted.sum().clamp(min=1)
+Part = tuple[Tensor, Tensor]  # sum over what counts, and how much that is
 
 
-def _binary(logits: Tensor, wanted: Tensor, counted: Tensor) -> Tensor:
+def _counted(values: Tensor, counted: Tensor) -> Part:
+    """The sum keeps its graph when nothing counts."""
+    return torch.where(counted, values, 0.0).sum(), counted.sum()
+
+
+def _binary(logits: Tensor, wanted: Tensor, counted: Tensor) -> Part:
     wanted = torch.where(counted, wanted.to(logits.dtype), 0.0)
     loss = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-    return _mean(loss, counted)
+    return _counted(loss, counted)
 
 
 def _share_manipulated(frames: Tensor, known: Tensor) -> Tensor:
     return torch.where(known, frames, 0).sum(dim=1) / known.sum(dim=1).clamp(min=1)
 
 
-def _consistency(outputs: Outputs, frames: Tensor) -> Tensor:
+def _consistency(outputs: Outputs, frames: Tensor) -> Part:
     probabilities = outputs.frame_scores.sigmoid()
     seen = outputs.frame_mask
     alike = (
         (frames[:, 1:] == frames[:, :-1]) | (frames[:, 1:] == UNKNOWN) | (frames[:, :-1] == UNKNOWN)
     )
     step = (probabilities[:, 1:] - probabilities[:, :-1]).square()
-    return _mean(step, seen[:, 1:] & seen[:, :-1] & alike)
+    return _counted(step, seen[:, 1:] & seen[:, :-1] & alike)
