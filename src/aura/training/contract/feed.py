@@ -69,7 +69,7 @@ class Feed:
         guarded, self._plan = _Guarded(source), _Plan()
         self._loader = DataLoader(
             guarded,
-            batch_sampler=self._plan,  # type: ignore[arg-type]  # any iterable of lists will do
+            batch_sampler=self._plan,  # any iterable of lists will do
             collate_fn=guarded.collate,
             num_workers=workers,
             persistent_workers=workers > 0,
