@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ import media_factory as make
 from aura import cli, sample
 from aura.errors import MissingExtra
 from aura.report import Report
+from aura.training.data.manifest import Row, read_manifest, write_manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -146,3 +148,40 @@ def speaking(clips) -> Path:
         return sample.render_sample(clips / "speaking.mp4")
     except MissingExtra as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def films(tmp_path_factory, portrait):
+    """A small data set to prepare: one row for every fate that a file can meet."""
+    root = tmp_path_factory.mktemp("films")
+    make.write_clip(root / "real.mp4", make.head(portrait, 60), audio=make.Sound(make.tone(2.4)))
+    make.write_clip(root / "fake.mp4", make.head(portrait[:, ::-1], 75))
+    make.write_clip(root / "short.mp4", make.head(portrait, 12))
+    make.write_clip(root / "nobody.mp4", make.moving_texture(50, 640, 360))
+    crowd = (make.scene(portrait, [(40 + step // 8, 70), (380, 70)]) for step in range(40))
+    make.write_clip(root / "crowd.mp4", crowd)
+    glimpse = [*list(make.head(portrait, 12)), *list(make.moving_texture(40, 640, 360))]
+    make.write_clip(root / "glimpse.mp4", glimpse)
+    make.write_sound(root / "voice.m4a", make.Sound(make.tone(1.0)))
+    make.write_sound(root / "only sound.mp4", make.Sound(make.tone(2.0)))
+    (root / "broken.mp4").write_bytes(b"no video at all" * 100)
+    rows = [
+        Row("real.mp4", "real", identity="a", split="train", extra={"mood": "calm"}),
+        Row("fake.mp4", "fake", visual_label="fake", identity="b", split="train"),
+        *(Row(name, "real") for name in ("short.mp4", "nobody.mp4", "crowd.mp4", "glimpse.mp4")),
+        *(Row(name, "real") for name in ("voice.m4a", "only sound.mp4", "broken.mp4", "gone.mp4")),
+    ]
+    write_manifest(root / "manifest.csv", rows)
+    return root
+
+
+@pytest.fixture
+def two_films(films, tmp_path):
+    """Only what can be used, in a folder of its own."""
+    root = tmp_path / "two films"
+    root.mkdir()
+    for name in ("real.mp4", "fake.mp4"):
+        shutil.copy2(films / name, root / name)
+    rows = [row for row in read_manifest(films / "manifest.csv") if row.split == "train"]
+    write_manifest(root / "manifest.csv", rows)
+    return root

@@ -3,69 +3,24 @@
 from __future__ import annotations
 
 import csv
-import hashlib
-import json
 import os
-import resource
 import shutil
-import signal
-import time
 
 import numpy as np
 import pytest
+from preparing_films import FPS, counted, hashes
 
 import media_factory as make
 from aura.errors import InputError, UsageError
-from aura.training.data import prepare as preparing
-from aura.training.data import shards, workers
-from aura.training.data.manifest import Row, Segment, read_manifest, write_manifest
+from aura.training.data.manifest import Row, Segment, write_manifest
 from aura.training.data.prepare import Options, prepare
 from aura.training.data.prepared import open_prepared
-
-FPS = 5.0
-
-
-@pytest.fixture(scope="session")
-def films(tmp_path_factory, portrait):
-    """A small data set: one row for every fate that a file can meet."""
-    root = tmp_path_factory.mktemp("films")
-    make.write_clip(root / "real.mp4", make.head(portrait, 60), audio=make.Sound(make.tone(2.4)))
-    make.write_clip(root / "fake.mp4", make.head(portrait[:, ::-1], 75))
-    make.write_clip(root / "short.mp4", make.head(portrait, 12))
-    make.write_clip(root / "nobody.mp4", make.moving_texture(50, 640, 360))
-    crowd = (make.scene(portrait, [(40 + step // 8, 70), (380, 70)]) for step in range(40))
-    make.write_clip(root / "crowd.mp4", crowd)
-    glimpse = [*list(make.head(portrait, 12)), *list(make.moving_texture(40, 640, 360))]
-    make.write_clip(root / "glimpse.mp4", glimpse)
-    make.write_sound(root / "voice.m4a", make.Sound(make.tone(1.0)))
-    make.write_sound(root / "only sound.mp4", make.Sound(make.tone(2.0)))
-    (root / "broken.mp4").write_bytes(b"no video at all" * 100)
-    rows = [
-        Row("real.mp4", "real", identity="a", split="train", extra={"mood": "calm"}),
-        Row("fake.mp4", "fake", visual_label="fake", identity="b", split="train"),
-        *(Row(name, "real") for name in ("short.mp4", "nobody.mp4", "crowd.mp4", "glimpse.mp4")),
-        *(Row(name, "real") for name in ("voice.m4a", "only sound.mp4", "broken.mp4", "gone.mp4")),
-    ]
-    write_manifest(root / "manifest.csv", rows)
-    return root
 
 
 @pytest.fixture
 def films_copy(films, tmp_path):
     """A copy that a test may change."""
     return shutil.copytree(films, tmp_path / "films")
-
-
-@pytest.fixture
-def two_films(films, tmp_path):
-    """Only what can be used, in a folder of its own."""
-    root = tmp_path / "two films"
-    root.mkdir()
-    for name in ("real.mp4", "fake.mp4"):
-        shutil.copy2(films / name, root / name)
-    rows = [row for row in read_manifest(films / "manifest.csv") if row.split == "train"]
-    write_manifest(root / "manifest.csv", rows)
-    return root
 
 
 @pytest.fixture(scope="session")
@@ -79,27 +34,6 @@ def ready(films, tmp_path_factory):
 def dropped(out):
     with (out / "dropped.csv").open(newline="", encoding="utf-8") as stream:
         return {row["path"]: row["reason"] for row in csv.DictReader(stream)}
-
-
-def hashes(out):
-    """Shards by name, with the SHA-256 of their bytes."""
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in (out / "shards").glob("*/*")
-    }
-
-
-def counted(monkeypatch):
-    """Files that are decoded from now on."""
-    seen = []
-    extract = preparing.extract
-
-    def count(info, *arguments, **options):
-        seen.append(info.path.name)
-        return extract(info, *arguments, **options)
-
-    monkeypatch.setattr(preparing, "extract", count)
-    return seen
 
 
 def test_a_clip_holds_what_was_seen_and_heard(ready):
@@ -310,114 +244,6 @@ def test_options_that_make_no_sense_are_refused(run, films, tmp_path, options):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_full_disk_ends_the_run_and_spoils_nothing(two_films, tmp_path):
-    """Files may grow to 300 kB only: the journal fits, a shard does not."""
-    out = tmp_path / "out"
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, before[1]))
-    try:
-        with pytest.raises(UsageError, match="can't be written"):
-            prepare(two_films / "manifest.csv", out, Options(FPS), workers=2)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert hashes(out) == {}  # no half shard, no partial file
-    with pytest.raises(InputError, match="go on"):
-        open_prepared(out)
-    prepare(two_films / "manifest.csv", out, Options(FPS), workers=1)
-    assert len(open_prepared(out)) == 2
-
-
-def long_set(root, films, count):
-    """`count` files of other bytes each, all of the same two films."""
-    root.mkdir()
-    rows = []
-    for number in range(count):
-        name = f"{number:02}.mp4"
-        source = films / ("real.mp4", "fake.mp4")[number % 2]
-        # What follows the last box of an MP4 is ignored by readers and changes its hash.
-        (root / name).write_bytes(source.read_bytes() + b"\0\0\0\x0cfree%04d" % number)
-        rows.append(Row(name, ("real", "fake")[number % 2]))
-    write_manifest(root / "manifest.csv", rows)
-    return root / "manifest.csv"
-
-
-def wait_for(condition, seconds=60.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
-
-
-@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT], ids=["kill", "ctrl-c"])
-def test_a_stopped_run_goes_on_where_it_was(start, films, tmp_path, stop, monkeypatch):
-    manifest, out = long_set(tmp_path / "set", films, 12), tmp_path / "out"
-    process = start(
-        "data", "prepare", manifest, "--out", out, "--fps", "5", "--workers", "2",
-        start_new_session=True,
-    )  # fmt: skip
-    journal = out / "journal.jsonl"
-    wait_for(lambda: journal.exists() and journal.read_bytes().count(b"\n") >= 3)
-    if stop == signal.SIGKILL:
-        process.kill()
-    else:
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all its processes
-    _, err = process.communicate(timeout=30)
-    wait_for(lambda: not group_lives(process.pid), 10)  # nobody goes on working
-    if stop == signal.SIGINT:
-        assert process.returncode == 130
-        assert "run the same command again" in err
-        assert "Traceback" not in err
-        assert not list(out.glob("shards/*/*.partial"))
-    finished = hashes(out)
-    whole = {name for name in finished if name.endswith(".npz")}
-    assert 3 <= len(whole) < 12
-    with pytest.raises(InputError, match="go on"):
-        open_prepared(out)
-    seen = counted(monkeypatch)
-    prepare(manifest, out, Options(FPS), workers=1)
-    assert len(seen) == 12 - len(whole)
-    assert len(open_prepared(out)) == 12
-    after = hashes(out)
-    assert len(after) == 12  # and no half-written file is left
-    assert {name: after[name] for name in whole} == {name: finished[name] for name in whole}
-    prepare(manifest, tmp_path / "at once", Options(FPS), workers=1)
-    assert hashes(tmp_path / "at once") == after
-
-
-def group_lives(group):
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def test_two_runs_at_once_are_refused(two_films, tmp_path):
-    from aura.training.data.journal import Journal
-
-    with (
-        Journal(tmp_path / "out" / "journal.jsonl"),
-        pytest.raises(UsageError, match="another run"),
-    ):
-        prepare(two_films / "manifest.csv", tmp_path / "out", workers=1)
-
-
-def die_on_seven(number):
-    if number == 7:
-        os.abort()  # what a decoder does that meets a file made to break it
-    return number
-
-
-def crashed_item(number):
-    return -number
-
-
-def test_a_crash_costs_the_file_that_caused_it_and_no_other():
-    numbers = list(range(1, 13))
-    found = list(workers.in_processes(die_on_seven, numbers, 2, crashed_item))
-    assert sorted(found) == sorted(-7 if number == 7 else number for number in numbers)
-
-
 def test_a_shard_that_went_missing_is_named_and_restored(two_films, tmp_path):
     out = tmp_path / "out"
     prepare(two_films / "manifest.csv", out, Options(FPS), workers=1)
@@ -435,12 +261,3 @@ def test_a_column_that_the_prepared_set_needs_itself_is_refused(two_films, tmp_p
     write_manifest(two_films / "manifest.csv", rows)
     with pytest.raises(UsageError, match="column shard"):
         prepare(two_films / "manifest.csv", tmp_path / "out", workers=1)
-
-
-def test_no_older_reader_takes_a_newer_set(ready, tmp_path):
-    out = shutil.copytree(ready, tmp_path / "out")
-    head = json.loads((out / "prepared.json").read_text())
-    (out / "prepared.json").write_text(json.dumps({**head, "format": 99}))
-    with pytest.raises(InputError, match=r"format 99.*upgrade"):
-        open_prepared(out)
-    assert shards.SHARD_FORMAT < 99

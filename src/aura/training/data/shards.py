@@ -238,7 +238,7 @@ class _Opened:
             raise InputError(
                 f"{self._path} is missing; run the same `aura data prepare` again to restore it"
             ) from None
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise _damaged(self._path, str(error)) from None
         try:
             self.meta: dict[str, Any] = self._read_meta()
