@@ -7,7 +7,7 @@ frame-wise generators do.
 What could give a blend away beside its border and the step across it, and what is done about it:
 
 - Softness from moving and resampling the pasted face, the changed colour, the tremble. The control
-  is the same face moved, changed and trembling with the mask open everywhere (half of them) or the
+  is the same face moved, changed and trembling with the mask open everywhere (about half of them) or the
   same surround with the mask shut: inside and outside each look like those of the fake, only never
   both in one picture. And some blends move the surround and keep the face as it was.
 - In a stretch: that something changes at its edges. The control changes there too, as a whole.
@@ -36,7 +36,8 @@ DRIFT = 0.25  # of what a move may be, standard deviation of the slow drift
 TREMBLE_ODDS = 0.35
 TREMBLE = (0.1, 0.5)  # of what a move may be, standard deviation from picture to picture
 SHIMMER = 2.5  # grey levels, slow drift of the pasted face's brightness
-REVERSED = 0.3  # of the blends move the surround and keep the face: soft faces alone tell nothing
+REVERSED = 0.4  # of the blends move the surround and keep the face: soft faces alone tell nothing
+EVERYWHERE = 0.55  # of the controls have the mask open, the others shut
 SHORTEST_PART, LONGEST_PART = 0.5, 3.0  # seconds
 LARGEST_SHARE = 0.7  # of the clip that a part may take: else it is no part
 
@@ -80,7 +81,7 @@ def blend(
     moves = _moves(times, random)
     shimmer = _drift(times, random, 1)[:, 0] * SHIMMER
     turned = random.random() < REVERSED
-    everywhere = random.random() < 0.5
+    everywhere = random.random() < EVERYWHERE
     if not lie:
         mask = np.full_like(mask, 1.0 if everywhere else 0.0)
     face_moves = not turned if lie else everywhere
