@@ -16,7 +16,7 @@ from aura.faces import CROP_SIDE, FaceDetector, align  # noqa: E402
 from aura.training.visual import crops as crop_files  # noqa: E402
 from aura.training.visual.augment import Treatment, h264, jpeg  # noqa: E402
 from aura.training.visual.blends import BLENDED, blend_pair, face_mask  # noqa: E402
-from aura.training.visual.export import export, read_network  # noqa: E402
+from aura.training.visual.export import export, mean_tail, read_network  # noqa: E402
 from aura.training.visual.loop import Trainer, export_front, predict  # noqa: E402
 from aura.training.visual.network import (  # noqa: E402
     HEADS,
@@ -135,6 +135,24 @@ def test_padding_is_tensorflows(kernel, stride):
     assert reached == len([i for i in range(8 // stride) if 0 <= before - i * stride < kernel])
 
 
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (5, 1), (5, 2)])
+def test_the_quick_depthwise_gradient_is_the_slow_one(kernel, stride):
+    torch.manual_seed(0)
+    layer = SameConv(6, 6, kernel, stride, groups=6).train()
+    image = torch.randn(2, 6, 8, 8, requires_grad=True)
+    wanted = layer(image)
+    wanted.square().sum().backward()
+    slow = [image.grad.clone(), layer.weight.grad.clone()]
+    image.grad = layer.weight.grad = None
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = layer(image)
+    assert got.dtype == torch.bfloat16
+    got.float().square().sum().backward()
+    assert torch.allclose(got.float(), wanted, atol=0.03)
+    for quick, exact in zip([image.grad, layer.weight.grad], slow, strict=True):
+        assert (quick - exact).norm() < 0.02 * exact.norm()
+
+
 def test_the_whole_network_is_front_then_tails():
     network = FaceNetwork().eval()
     pixels = torch.rand(2, 3, CROP_SIDE, CROP_SIDE) * 255
@@ -199,6 +217,17 @@ def test_training_goes_on_from_the_checkpoint(tmp_path):
     torch.manual_seed(5)
     assert other.learn(*batch(9)) == pytest.approx(first, rel=1e-4)
     assert json.loads((tmp_path / "log.jsonl").read_text())["step"] == 3
+
+
+def test_training_can_begin_with_another_runs_weights(run, tmp_path):
+    start = {name: value.clone() for name, value in mean_tail(run, "blend").items()}
+    start["head.bias"] += 7.0
+    trainer = Trainer(tmp_path, CONFIG, start)
+    assert torch.equal(trainer.average.state_dict()["head.bias"], start["head.bias"])
+    trainer.learn(*batch(0))
+    trainer.save({"step": trainer.step})
+    # A checkpoint of its own goes before.
+    assert Trainer(tmp_path, CONFIG, mean_tail(run, "blend")).network.head.bias > 5.0
 
 
 def test_a_loss_that_is_no_number_stops_before_anything_is_changed(tmp_path):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -46,6 +47,40 @@ LITE2 = (
 )
 
 
+class _Depthwise(torch.autograd.Function):
+    """Depthwise convolution in bfloat16 whose weight gradient is summed in float32.
+
+    PyTorch's bfloat16 gradient of 5x5 depthwise weights takes 4 times as long on a CPU, half of a
+    training step.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, pad: int) -> Tensor:
+        """`x` (B, C, H, W), `weight` (C, 1, K, K); both are rounded to bfloat16."""
+        x = x.bfloat16()
+        ctx.save_for_backward(x, weight)
+        ctx.shape = (stride, pad)
+        return F.conv2d(x, weight.bfloat16(), None, stride, pad, 1, len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        """Gradients of `x` and `weight`."""
+        (grad,) = grads
+        x, weight = ctx.saved_tensors
+        stride, pad = ctx.shape
+
+        def run(g: Tensor, a: Tensor, w: Tensor, *, to_input: bool) -> tuple[Tensor, Tensor]:
+            wanted = [to_input, not to_input, False]
+            of_input, of_weight, _ = torch.ops.aten.convolution_backward(
+                g, a, w, None, [stride] * 2, [pad] * 2, [1, 1], False, [0, 0], len(w), wanted
+            )
+            return of_input, of_weight
+
+        of_input, _ = run(grad, x, weight.bfloat16(), to_input=True)
+        _, of_weight = run(grad.float(), x.float(), weight, to_input=False)
+        return of_input, of_weight, None, None
+
+
 class SameConv(nn.Conv2d):
     """Convolution padded as TensorFlow's SAME pads it for even input sides (more on the far side).
 
@@ -60,13 +95,17 @@ class SameConv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pad, then convolve."""
+        if self.training and self.groups > 1 and torch.is_autocast_enabled("cpu"):
+            padded = x if self._pad[0] == self._pad[1] else F.pad(x, self._pad * 2)
+            pad = self._pad[0] if self._pad[0] == self._pad[1] else 0
+            depthwise: Tensor = _Depthwise.apply(padded, self.weight, self.stride[0], pad)  # type: ignore[no-untyped-call]
+            return depthwise
         if self._pad[0] == self._pad[1]:
             out: Tensor = F.conv2d(
                 x, self.weight, None, self.stride, self._pad[0], self.dilation, self.groups
             )
             return out
-        padded: Tensor = super().forward(F.pad(x, self._pad * 2))
-        return padded
+        return super().forward(F.pad(x, self._pad * 2))
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:

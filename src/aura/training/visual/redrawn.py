@@ -36,6 +36,7 @@ WINDOW = (88.0, 132.0)  # template units that a generator sees: cheeks to cheeks
 PLAIN_SHARE = 0.15  # redrawn by a filter instead of a network: down and up, bilateral, median
 POISSON_SHARE = 0.1
 TARGET_TOUCHED = 0.2  # share of pairs whose common background was changed
+PADDING = 16
 SOFT_REAL = 0.5  # share of wholly drawn pairs whose real member goes through a smaller size
 
 
@@ -196,7 +197,10 @@ def drawn_pair(
     """
     chosen = name or str(random.choice(generators.names))
     side = image.shape[0]
-    drawn = _resize(generators.draw(chosen, image), side, random)
+    # A generator's picture has an edge of its own, which is cut off: crops of videos have none.
+    padded = cv2.copyMakeBorder(image, *(PADDING,) * 4, cv2.BORDER_REFLECT_101)
+    drawn = _resize(generators.draw(chosen, np.asarray(padded, np.uint8)), len(padded), random)
+    drawn = np.ascontiguousarray(drawn[PADDING:-PADDING, PADDING:-PADDING])
     drawn = match_colour(drawn, image, np.ones((side, side), np.float32))  # colour is no trace
     if random.random() < 0.4:
         blurred = cv2.GaussianBlur(drawn, (0, 0), random.uniform(0.8, 2.0))
