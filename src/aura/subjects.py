@@ -279,7 +279,9 @@ class SubjectTracker:
         self._sound = np.concatenate([self._sound, fresh])
         whole = len(self._sound) if last else len(probabilities) * BLOCK
         samples, self._sound = self._sound[:whole], self._sound[whole:]
-        start = self._sound_start if self._sound_start is not None else 0.0
+        if self._sound_start is None:  # a track that has not begun yet
+            return Sound(0.0, samples, probabilities)
+        start = self._sound_start
         self._sound_start = start + len(samples) / SAMPLE_RATE
         return Sound(start, samples, probabilities)
 

@@ -128,6 +128,22 @@ def test_sound_comes_out_whole_and_in_multiples_of_a_speech_block(detector, port
     assert np.allclose([part.start for part in parts], starts)
 
 
+def test_sound_that_begins_after_the_first_chunk_keeps_its_time(detector):
+    pictures = [texture(320, 180, index) for index in range(round(10 * FPS))]
+    begin = CHUNK_SECONDS + 2.5
+    sound = np.sin(np.arange(16_000 * 2) / 9).astype(np.float32)
+    items = []
+    for frame in frames(pictures):
+        items.append(frame)
+        if begin <= frame.time < begin + 1 / FPS:
+            items.append(SoundBlock(begin, sound))
+    chunks = list(SubjectTracker(detector, SpeechDetector()).follow(items))
+    heard = [chunk.sound for chunk in chunks if len(chunk.sound.samples)]
+    assert len(chunks) > len(heard)  # the first chunks came before any sound
+    assert heard[0].start == begin
+    assert np.array_equal(np.concatenate([part.samples for part in heard]), sound)
+
+
 def test_without_any_face_there_are_chunks_but_no_tracks(detector):
     tracker, chunks = run(detector, frames([texture(WIDTH, HEIGHT)] * 30))
     assert tracker.people == []
