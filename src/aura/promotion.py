@@ -25,6 +25,7 @@ EVALUATION = "evaluation"  # folder of a version that holds what the promotion r
 # Of an evaluation folder these are kept; plots and predictions of single clips stay where they are.
 KEPT = (METRICS, "report.html", "README.md")
 FIGURES_SHOWN = 12
+NO_FIGURES = {"model", "made_from"}  # parts of metrics.json that say what was measured
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,7 @@ def figures(metrics: dict[str, Any], place: str = "") -> list[tuple[str, str]]:
             if isinstance(value.get("low"), (int, float)):
                 text += f" [{value['low']:.3f}, {value['high']:.3f}]"
             found.append((label, text))
-        elif isinstance(value, dict) and key != "model":
+        elif isinstance(value, dict) and key not in NO_FIGURES:
             found += figures(value, label)
         elif isinstance(value, float):
             found.append((label, f"{value:.3f}"))

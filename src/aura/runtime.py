@@ -125,6 +125,15 @@ def find_card(name: str) -> Path | None:
     return folder / registry.CARD if folder else None
 
 
+def model_card(name: str) -> ModelCard:
+    """The card of a shipped or promoted model.
+
+    Raises:
+        WeightsError: no such model, or its card can't be read.
+    """
+    return read_card(find_card(name) or weights_dir() / f"{name}.json")
+
+
 def list_cards(folder: Path | None = None) -> list[ModelCard]:
     """All cards in the weights folder, by name."""
     return [read_card(path) for path in sorted((folder or weights_dir()).glob("*.json"))]

@@ -25,8 +25,8 @@ from aura.evaluation.predictions import (
 from aura.evaluation.robustness import options_of, treatment
 from aura.evaluation.variants import variant_path
 from aura.pipeline import SUBJECT_MODELS, analyze
-from aura.profiles import load_profile
-from aura.runtime import read_card, weights_dir
+from aura.profiles import equipped, load_profile
+from aura.runtime import model_card
 from aura.windows import SlidingWindows
 
 if TYPE_CHECKING:
@@ -59,11 +59,10 @@ class ProfileRun:
 
 def model_sha256(profile: str) -> str:
     """SHA-256 over a profile's settings and the weights that it names."""
-    loaded = load_profile(profile)
+    loaded = equipped(load_profile(profile))
     lines = [f"config:{loaded.config_sha256}"]
     lines += [
-        f"{name}:{read_card(weights_dir() / f'{name}.json').sha256}"
-        for name in sorted({*SUBJECT_MODELS, *loaded.models})
+        f"{name}:{model_card(name).sha256}" for name in sorted({*SUBJECT_MODELS, *loaded.models})
     ]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
