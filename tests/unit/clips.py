@@ -80,8 +80,9 @@ def made_voice(seconds: float, random: np.random.Generator, pitch: float = 120.0
     time = np.arange(count) / SAMPLE_RATE
     wander = pitch * random.uniform(0.8, 1.6) * (1 + 0.15 * np.sin(2 * np.pi * 0.7 * time))
     pulses = np.diff(np.floor(np.cumsum(wander) / SAMPLE_RATE), prepend=0.0)
-    sound = pulses + 0.02 * random.normal(0, 1, count)
-    for formant in (650.0, 1200.0, 2500.0):
+    # People differ in breath and in vocal tract.
+    sound = pulses + random.uniform(0.005, 0.05) * random.normal(0, 1, count)
+    for formant in np.array([650.0, 1200.0, 2500.0, 4200.0]) * random.uniform(0.8, 1.3, 4):
         radius = np.exp(-np.pi * 90.0 / SAMPLE_RATE)
         turn = 2 * np.cos(2 * np.pi * formant / SAMPLE_RATE) * radius
         sound = lfilter([1.0], [1.0, -turn, radius**2], sound)
