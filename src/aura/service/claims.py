@@ -217,6 +217,12 @@ class Claims:
             )
             if done is not None:
                 queue_webhook(connection, done, None, now)
+                # Whoever waited for this report has to be rung for again.
+                twins = detection_jobs.c.cache_key == done.cache_key
+                queued = detection_jobs.c.state == JobState.QUEUED.value
+                connection.execute(
+                    detection_jobs.update().where(twins, queued).values(rung_at=None)
+                )
             return done
 
     def release(self, job: Job, reason: str, *, counts: bool = True, **values: Any) -> Job | None:
@@ -284,6 +290,20 @@ class Claims:
                 .returning(jobs.id)
             )
             return [row.id for row in rows]
+
+    def unring(self, job_ids: Sequence[str]) -> None:
+        """The bell did not work: nobody was told of these jobs."""
+        jobs = detection_jobs.c
+        with self.engine.begin() as connection:
+            connection.execute(
+                detection_jobs.update().where(jobs.id.in_(job_ids)).values(rung_at=None)
+            )
+
+    def knows_media(self, key: str) -> bool:
+        """Whether a job holds the bytes under this key."""
+        query = sa.select(detection_jobs.c.id).where(detection_jobs.c.media_key == key).limit(1)
+        with reading(self.engine) as connection:
+            return connection.execute(query).first() is not None
 
     def with_leftover_media(self, finished_before: datetime) -> list[Job]:
         """Finished jobs that still hold bytes: not kept on request, or kept long enough.

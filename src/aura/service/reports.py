@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from aura import __version__
 from aura.profiles import load_profile
 from aura.report import SCHEMA_VERSION
-from aura.runtime import ModelCard, read_card, weights_dir
+from aura.runtime import ModelCard, find_card, read_card, weights_dir
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +52,6 @@ def history_row(
     }
 
 
-@lru_cache(maxsize=64)
 def analysis_version(profile: str) -> str:
     """SHA-256 over everything but bytes and options that decides a report of this profile."""
     settings = load_profile(profile)
@@ -83,8 +81,12 @@ def cache_key(media_sha256: str, options: Options, scope: str = "") -> str:
 
 
 def cards(profile: str) -> tuple[ModelCard, ...]:
-    """Cards of all networks that take part in a profile's analyses."""
+    """Cards of all networks that take part in a profile's analyses.
+
+    Raises:
+        WeightsError: one of them is not here.
+    """
     from aura.pipeline import SUBJECT_MODELS  # noqa: PLC0415 - imports the decoder
 
     names = dict.fromkeys((*SUBJECT_MODELS, *load_profile(profile).models))
-    return tuple(read_card(weights_dir() / f"{name}.json") for name in names)
+    return tuple(read_card(find_card(name) or weights_dir() / f"{name}.json") for name in names)

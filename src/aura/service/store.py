@@ -123,6 +123,11 @@ class JobStore:
                 job = answer(connection, job, cached, now)
             return job, True
 
+    def check(self, owner: str, limits: Limits) -> None:
+        """Raise LimitReached now rather than after an upload; `submit` looks again."""
+        with reading(self.engine) as connection:
+            check_limits(connection, owner, limits, self.clock())
+
     def get(self, job_id: str, owner: str | None = None) -> Job | None:
         """A job that is not erased; with `owner`, only that user's."""
         query = sa.select(*JOB_COLUMNS).where(*_visible(job_id, owner))

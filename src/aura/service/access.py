@@ -1,0 +1,131 @@
+"""Who is asking, and whether they may.
+
+On a loopback address without any key there is one user, `local`, and no key is asked for: whoever
+can connect sits at this machine. A browser there could be made to ask by a page from elsewhere, so
+in this mode only requests are answered that name a loopback host, and none that another site sends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+
+from aura.service.admission import Limits
+from aura.service.context import Service
+from aura.service.keys import SCOPES, find_key
+from aura.service.logs import get_logger
+from aura.service.problems import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aura.service.settings import Settings
+
+audit = get_logger("audit")
+
+LOCAL_USER = "local"
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+BURST_SECONDS = 60.0
+
+bearer = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer aura_...`")
+header = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same key.")
+
+
+@dataclass(frozen=True)
+class User:
+    """Who is asking, and how much they may send."""
+
+    name: str
+    key_id: str | None
+    scopes: frozenset[str]
+    limits: Limits
+
+
+def limits_of(
+    settings: Settings, daily: int | None = None, concurrent: int | None = None
+) -> Limits:
+    """A key's own limits, or the settings' where it has none."""
+    return Limits(
+        daily=daily or settings.daily_limit or None,
+        concurrent=concurrent or settings.concurrent_limit or None,
+        burst=settings.burst_limit or None,
+        burst_seconds=BURST_SECONDS,
+    )
+
+
+def service_of(request: Request) -> Service:
+    """What the application was made with."""
+    service: Service = request.app.state.service
+    return service
+
+
+def identify(
+    request: Request,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)] = None,
+    key_header: Annotated[str | None, Security(header)] = None,
+) -> User:
+    """The user behind a request.
+
+    Raises:
+        Problem: 401 without a valid key, 403 for a page of another site.
+    """
+    service = service_of(request)
+    if not request.app.state.keys_needed:
+        _check_local(request)
+        limits = limits_of(service.settings)
+        return User(LOCAL_USER, None, frozenset(SCOPES), limits)
+    text = credentials.credentials if credentials else key_header
+    key = find_key(service.engine, text) if text else None
+    if key is None:
+        if text:
+            audit.warning("key_refused", address=_address(request), path=request.url.path)
+        raise Problem(
+            401,
+            "key_needed",
+            "give a valid API key: `Authorization: Bearer aura_...`",
+            {"WWW-Authenticate": "Bearer"},
+        )
+    limits = limits_of(service.settings, key.daily_limit, key.concurrent_limit)
+    return User(key.owner, key.id, frozenset(key.scopes), limits)
+
+
+def needing(scope: str) -> Callable[..., User]:
+    """A dependency: a user whose key has this scope."""
+
+    def check(request: Request, user: Annotated[User, Depends(identify)]) -> User:
+        if scope not in user.scopes:
+            audit.warning("scope_refused", key=user.key_id, scope=scope, path=request.url.path)
+            raise Problem(403, "scope_missing", f"this key lacks the scope `{scope}`")
+        return user
+
+    return check
+
+
+def _check_local(request: Request) -> None:
+    host = (request.url.hostname or "").strip("[]")
+    if host not in LOOPBACK_NAMES:
+        raise Problem(
+            403,
+            "not_local",
+            "without keys only requests to localhost are answered; make a key to use another name",
+        )
+    origin = request.headers.get("origin")
+    site = request.headers.get("sec-fetch-site", "none")
+    here = f"{request.url.scheme}://{request.url.netloc}"
+    allowed = {here, *service_of(request).settings.cors_origins}
+    foreign = origin is not None and origin not in allowed
+    if foreign or (origin is None and site not in {"none", "same-origin"}):
+        raise Problem(403, "other_site", "a page of another site may not use this service")
+
+
+def _address(request: Request) -> str | None:
+    return request.client.host if request.client else None
+
+
+Reader = Annotated[User, Depends(needing("read"))]
+Submitter = Annotated[User, Depends(needing("submit"))]
+Eraser = Annotated[User, Depends(needing("erase"))]
+TheService = Annotated[Service, Depends(service_of)]

@@ -1,0 +1,90 @@
+"""Everything that a process of the service shares: database, storage, settings, bell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from aura.service.claims import Claims
+from aura.service.database import check_revision, migrate, open_database
+from aura.service.logs import get_logger
+from aura.service.reports import cache_key
+from aura.service.scratch import Scratch
+from aura.service.storage import open_storage
+from aura.service.store import JobStore
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aura.service.jobs import Job, Options
+    from aura.service.settings import Settings
+
+log = get_logger("service")
+
+
+class Bell(Protocol):
+    """Wakes workers up. What it is told may get lost: the table is the truth."""
+
+    def ring(self, job_ids: Sequence[str]) -> None:
+        """Tell workers that these jobs wait; an exception means that nobody was told."""
+
+
+class NoBell:
+    """For processes that have nobody to wake."""
+
+    def ring(self, job_ids: Sequence[str]) -> None:
+        """Nothing: workers look by themselves every now and then."""
+
+
+class Service:
+    """The parts that API, workers and housekeeping work with."""
+
+    def __init__(
+        self, settings: Settings, bell: Bell | None = None, *, may_migrate: bool = False
+    ) -> None:
+        self.settings = settings
+        self.bell: Bell = bell or NoBell()
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.engine = open_database(settings.database)
+        if may_migrate:
+            migrate(self.engine)
+        else:
+            check_revision(self.engine)
+        self.store = JobStore(self.engine, max_attempts=settings.max_attempts)
+        self.claims = Claims(self.engine, lease=settings.lease)
+        self.storage = open_storage(settings)
+        self.scratch_root = settings.data_dir / "scratch"
+        self.scratch = Scratch(self.scratch_root)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.scratch.close()
+        self.engine.dispose()
+
+    def cache_key(self, media_sha256: str, options: Options, owner: str) -> str | None:
+        """What a job shares with others that it may be answered with; None: with none."""
+        match self.settings.cache_scope:
+            case "off":
+                return None
+            case "owner":
+                return cache_key(media_sha256, options, owner)
+            case _:
+                return cache_key(media_sha256, options)
+
+    def ring(self) -> int:
+        """Ring for every job that waits and that nobody was told of; returns how many."""
+        job_ids = self.claims.take_unrung()
+        if not job_ids:
+            return 0
+        try:
+            self.bell.ring(job_ids)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
+            self.claims.unring(job_ids)
+            log.warning("nobody_told", jobs=len(job_ids), error=type(error).__name__)
+            return 0
+        return len(job_ids)
+
+    def drop_media(self, job: Job) -> None:
+        """Delete a job's uploaded bytes."""
+        if job.media_key is not None:
+            self.storage.delete(job.media_key)
+            self.store.media_forgotten(job.id, job.media_key)

@@ -1,0 +1,151 @@
+"""What an operator can set: each field is the environment variable AURA_ and its name in capitals.
+
+Without any of them everything is on this machine: SQLite, a folder, a worker beside the API.
+"""
+
+from __future__ import annotations
+
+import os
+import types
+import typing
+from dataclasses import dataclass, fields, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aura.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PREFIX = "AURA_"
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Sizes in bytes, times in seconds unless named otherwise."""
+
+    data_dir: Path = Path("aura-data")
+    """Folder for everything that is not in the database or in S3."""
+    database_url: str = ""
+    """postgresql://...; empty: SQLite in the data folder."""
+    redis_url: str = ""
+    """redis://...; empty: no queue beside the table, and the worker runs beside the API. Give
+    this service a database number of its own: the shortest visibility timeout of all programs
+    on one counts for all."""
+    storage_url: str = ""
+    """s3://bucket/prefix; empty: the data folder."""
+    s3_endpoint: str = ""
+    """Address of an S3-compatible store that is not Amazon's."""
+    secret: str = ""
+    """Signs artefact links; empty: made and kept in the data folder. All processes of a fleet
+    must be given the same."""
+
+    workers: int = 1
+    """Embedded worker processes."""
+    lease_seconds: float = 30.0
+    """A worker that is silent for so long has lost its job."""
+    max_attempts: int = 3
+    soft_deadline: float = 60.0
+    """A 30 s clip that takes longer is noted as slow; longer clips have time in proportion."""
+    hard_deadline: float = 120.0
+    """A 30 s clip that takes longer is stopped."""
+    worker_memory: int = 8192 * MIB
+    """Of data and stack of one worker process; 0: without limit."""
+    probe_seconds: float = 20.0
+    probe_memory: int = 2048 * MIB
+
+    max_upload: int = 512 * MIB
+    max_image: int = 32 * MIB
+    max_duration: float = 600.0
+    """Of a clip."""
+    min_free_disk: int = 512 * MIB
+    """Uploads are refused when less is free."""
+    max_batch: int = 50
+    daily_limit: int = 0
+    """Submissions a user a day, where the key says nothing else; 0: without limit."""
+    concurrent_limit: int = 0
+    burst_limit: int = 0
+    """Submissions a user within a minute."""
+    cache_scope: str = "everyone"
+    """Who is answered from another's analysis of the same bytes: everyone, owner, off."""
+
+    results_days: float = 30.0
+    """Then a finished job is erased."""
+    media_days: float = 7.0
+    """How long media are kept that were kept on request, or that belong to a dead job."""
+    link_seconds: float = 900.0
+    """How long an artefact link works."""
+    orphan_seconds: float = 3600.0
+    """Stored media that no job knows are deleted after so long."""
+
+    sweep_seconds: float = 2.0
+    poll_seconds: float = 0.5
+    """How often an idle worker looks, in case it missed the bell."""
+    ring_again: float = 60.0
+    """A queued job whose bell nobody answered is rung for again."""
+
+    cors_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    """`host:port` that may be fetched from or called back although they are not public."""
+    fetch_seconds: float = 60.0
+    """For a whole `video_url`."""
+    callback_seconds: float = 15.0
+    require_keys: bool = False
+    """Ask for a key even where nobody else can connect."""
+
+    @property
+    def database(self) -> str:
+        """The URL of the database, whichever it is."""
+        return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'aura.db'}"
+
+    @property
+    def lease(self) -> timedelta:
+        """`lease_seconds` as a difference of times."""
+        return timedelta(seconds=self.lease_seconds)
+
+    def environment(self) -> dict[str, str]:
+        """The variables that make another process read the same settings."""
+        found = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            text = ",".join(value) if isinstance(value, tuple) else str(value)
+            if value != field.default or field.name == "data_dir":
+                found[PREFIX + field.name.upper()] = text
+        return found
+
+
+def read_settings(environment: Mapping[str, str] | None = None, **given: Any) -> Settings:
+    """Settings from the environment; what is `given` and not None counts more.
+
+    Raises:
+        UsageError: a variable holds nonsense.
+    """
+    environment = os.environ if environment is None else environment
+    hints = typing.get_type_hints(Settings)
+    values: dict[str, Any] = {}
+    for field in fields(Settings):
+        name = PREFIX + field.name.upper()
+        text = environment.get(name, "")
+        if text:
+            values[field.name] = _parse(name, text, hints[field.name])
+    settings = replace(Settings(), **values)
+    settings = replace(settings, **{k: v for k, v in given.items() if v is not None})
+    if settings.cache_scope not in {"everyone", "owner", "off"}:
+        raise UsageError("AURA_CACHE_SCOPE: choose one of everyone, owner, off")
+    for name in ("lease_seconds", "soft_deadline", "hard_deadline", "sweep_seconds"):
+        if getattr(settings, name) <= 0:
+            raise UsageError(f"{PREFIX}{name.upper()} must be above 0")
+    return settings
+
+
+def _parse(name: str, text: str, kind: Any) -> Any:
+    if isinstance(kind, types.GenericAlias):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if kind is bool:
+        return text.lower() not in {"0", "false", "no", "off"}
+    try:
+        return kind(text)
+    except ValueError:
+        raise UsageError(f"{name}={text}: give a number") from None

@@ -1,0 +1,189 @@
+"""Where media lie: a folder, or a bucket of an S3-compatible store."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from aura.errors import InputNotFound, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from aura.service.settings import Settings
+
+# No dot at the beginning of a part, so that no key can climb out of its folder.
+KEY = re.compile(r"[a-z0-9_-][a-z0-9._-]*(/[a-z0-9_-][a-z0-9._-]*)*")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One thing that is stored."""
+
+    key: str
+    changed_at: datetime
+
+
+class Storage(ABC):
+    """Keeps files under keys such as `media/0a1b`."""
+
+    @abstractmethod
+    def put(self, key: str, source: Path) -> None:
+        """Take a file in, whole or not at all; `source` is gone afterwards."""
+
+    @abstractmethod
+    def local(self, key: str, scratch: Path) -> contextlib.AbstractContextManager[Path]:
+        """The file on this machine for the time of a `with` block.
+
+        Raises:
+            InputNotFound: nothing is stored under this key.
+        """
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Delete a file; no error if there is none."""
+
+    @abstractmethod
+    def list(self, prefix: str) -> Iterator[Stored]:
+        """Everything whose key begins with `prefix/`."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise an OSError if nothing can be stored now."""
+
+
+class FolderStorage(Storage):
+    """Files in a folder, readable by this user only."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def put(self, key: str, source: Path) -> None:
+        """Move the file in."""
+        target = self._path(key)
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            source.replace(target)
+        except OSError:  # from another file system: copy beside it, then rename
+            part = target.with_name(target.name + ".part")
+            shutil.copyfile(source, part)
+            part.replace(target)
+            source.unlink()
+
+    @contextlib.contextmanager
+    def local(self, key: str, scratch: Path) -> Iterator[Path]:
+        """The stored file itself."""
+        del scratch
+        path = self._path(key)
+        if not path.is_file():
+            raise InputNotFound("the uploaded media are no longer stored; submit them again")
+        yield path
+
+    def delete(self, key: str) -> None:
+        """Unlink it."""
+        self._path(key).unlink(missing_ok=True)
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        """Walk the folder."""
+        folder = self._path(prefix)
+        for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
+            with contextlib.suppress(OSError):
+                if path.is_file():
+                    changed = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+                    yield Stored(path.relative_to(self._root).as_posix(), changed)
+
+    def check(self) -> None:
+        """See that the folder can be written."""
+        if not os.access(self._root, os.W_OK):
+            raise OSError(f"{self._root} can't be written")
+
+    def _path(self, key: str) -> Path:
+        return self._root / checked(key)
+
+
+class S3Storage(Storage):
+    """Objects in a bucket; credentials come from where boto3 looks for them."""
+
+    def __init__(self, bucket: str, prefix: str, endpoint: str = "") -> None:
+        import boto3  # noqa: PLC0415 - slow to import and of no use to a single machine
+        from botocore.config import Config  # noqa: PLC0415
+
+        self._bucket = bucket
+        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        config = Config(connect_timeout=5, read_timeout=60, retries={"max_attempts": 4})
+        self._client: Any = boto3.client("s3", endpoint_url=endpoint or None, config=config)
+
+    def put(self, key: str, source: Path) -> None:
+        """Upload it."""
+        self._client.upload_file(str(source), self._bucket, self._prefix + checked(key))
+        source.unlink()
+
+    @contextlib.contextmanager
+    def local(self, key: str, scratch: Path) -> Iterator[Path]:
+        """Download it for the time of the block."""
+        from botocore.exceptions import ClientError  # noqa: PLC0415
+
+        path = scratch / checked(key).replace("/", "-")
+        try:
+            try:
+                self._client.download_file(self._bucket, self._prefix + key, str(path))
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") in {"404", "NoSuchKey"}:
+                    raise InputNotFound(
+                        "the uploaded media are no longer stored; submit them again"
+                    ) from None
+                raise
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def delete(self, key: str) -> None:
+        """Delete the object."""
+        self._client.delete_object(Bucket=self._bucket, Key=self._prefix + checked(key))
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        """Page through the bucket."""
+        pages = self._client.get_paginator("list_objects_v2")
+        wanted = f"{self._prefix}{checked(prefix)}/"
+        for page in pages.paginate(Bucket=self._bucket, Prefix=wanted):
+            for item in page.get("Contents", ()):
+                yield Stored(item["Key"].removeprefix(self._prefix), item["LastModified"])
+
+    def check(self) -> None:
+        """Ask for the bucket."""
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+        try:
+            self._client.head_bucket(Bucket=self._bucket)
+        except (BotoCoreError, ClientError) as error:
+            raise OSError(f"bucket {self._bucket} can't be used ({error})") from None
+
+
+def checked(key: str) -> str:
+    """The key, if it is one; anything that could name a file elsewhere is a bug of ours."""
+    if not KEY.fullmatch(key):
+        raise ValueError(f"{key!r} is no storage key")
+    return key
+
+
+def open_storage(settings: Settings) -> Storage:
+    """The storage that the settings name.
+
+    Raises:
+        UsageError: not a URL of a known kind.
+    """
+    if not settings.storage_url:
+        return FolderStorage(settings.data_dir / "storage")
+    parts = urlsplit(settings.storage_url)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise UsageError("AURA_STORAGE_URL: give s3://bucket/prefix, or nothing for a folder")
+    return S3Storage(parts.netloc, parts.path, settings.s3_endpoint)

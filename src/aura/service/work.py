@@ -1,0 +1,187 @@
+"""`run_job`: the one way in which a job gets done, whoever calls it.
+
+claim -> bytes at hand -> analysed before? -> `pipeline.analyze` -> finish, if still ours
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+import structlog
+
+from aura.errors import AuraError, InputError
+from aura.service.deadlines import DeadlinePassed
+from aura.service.hold import ClaimLost, Hold, WorkerStopping
+from aura.service.jobs import Error
+from aura.service.logs import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from aura.service.context import Service
+    from aura.service.jobs import Job
+
+log = get_logger("worker")
+
+FINISH_TRIES = 6  # of writing a finished analysis down, while the database is away,
+FINISH_PAUSE = 0.5  # with pauses in seconds that double
+NEVER = threading.Event()
+
+
+def worker_name() -> str:
+    """This process, as it appears in the table."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def run_job(
+    service: Service, job_id: str | None = None, stopping: threading.Event = NEVER
+) -> Job | None:
+    """Claim one job, analyse it, and finish it if it is still ours.
+
+    Args:
+        service: what the process shares.
+        job_id: which one; None: the next in the queue's order.
+        stopping: once set, the job goes back into the queue as soon as the pipeline listens.
+
+    Returns:
+        The job as it was claimed; None: there was nothing to do.
+    """
+    job = service.claims.claim(worker_name(), job_id)
+    if job is None:
+        return None
+    with structlog.contextvars.bound_contextvars(job_id=job.id, attempt=job.attempt):
+        began = time.monotonic()
+        log.info("claimed", profile=job.profile, waited=_seconds(job))
+        _do(service, job, stopping)
+        after = service.store.get(job.id)
+        state = after.state.value if after else "erased"
+        log.info("ended", state=state, seconds=round(time.monotonic() - began, 2))
+        if after is not None and after.finished and after.attempt == job.attempt:
+            _clear(service, after)
+    return job
+
+
+def _do(service: Service, job: Job, stopping: threading.Event) -> None:
+    claims = service.claims
+    try:
+        with Hold(service, job, stopping) as hold:
+            report, cached_from = _analyse(service, hold)
+            seconds = hold.finish_stages()
+            _persist(lambda: claims.complete(hold.job, report, seconds, cached_from))
+    except ClaimLost:
+        log.info("claim_lost")
+    except WorkerStopping:
+        claims.release(job, "worker_stopping", counts=False)
+    except (InputError, DeadlinePassed) as error:
+        log.info("failed", kind=error.kind)
+        told = Error(error.kind, shown(error, service, job))
+        _persist(lambda: claims.fail(job, told))
+    except MemoryError:
+        text = "the analysis needed more memory than a worker has; cut the clip or scale it down"
+        _persist(lambda: claims.fail(job, Error("memory", text)))
+    except Exception as error:
+        log.exception("broken", kind=getattr(error, "kind", type(error).__name__))
+        kind = error.kind if isinstance(error, AuraError) else "internal"
+        text = "something went wrong on the server; the operator's log says what"
+        if job.attempt >= job.max_attempts:
+            _persist(lambda: claims.bury(job, Error(kind, text)))
+        else:
+            _persist(lambda: claims.release(job, kind))
+
+
+def _analyse(service: Service, hold: Hold) -> tuple[Mapping[str, Any], str | None]:
+    """The report, and the job it was made for if that is another one."""
+    from aura import pipeline  # noqa: PLC0415 - only workers need the networks' libraries
+
+    with _bytes_of(service, hold) as path:
+        hold.check()
+        job = hold.job
+        cached = service.claims.cached(job.cache_key)
+        if cached is not None:
+            return cached["report"], cached["id"]
+        options = job.options
+        if job.kind == "image":
+            from aura.service.still import inspect_picture  # noqa: PLC0415 - as above
+
+            return inspect_picture(path, options.profile, job.filename), None
+        report = pipeline.analyze(
+            path,
+            profile=options.profile,
+            faces="single" if options.faces == "single" else "all",
+            fps=options.fps,
+            hook=hold.hook,
+        )
+        return report.model_dump(mode="json"), None
+
+
+@contextlib.contextmanager
+def _bytes_of(service: Service, hold: Hold) -> Iterator[Path]:
+    job = hold.job
+    if job.media_key is not None:
+        with service.storage.local(job.media_key, service.scratch.path) as path:
+            yield path
+        return
+    if job.source_url is None:
+        raise InputError("the uploaded media are no longer stored; submit them again")
+    from aura.service.fetching import fetch_video  # noqa: PLC0415 - of no use to uploads
+
+    path = service.scratch.path / f"fetched-{job.id}"
+    try:
+        facts = fetch_video(service, job, path, hold)
+        if not service.claims.attach_media(job, facts):
+            raise ClaimLost("the job was cancelled, or another worker is at the same bytes")
+        hold.update(replace(job, **facts))
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _persist(write: Any) -> None:
+    """Write a result down; it is worth waiting for a database that is away for a moment."""
+    pause = FINISH_PAUSE
+    for attempt in range(FINISH_TRIES):
+        try:
+            write()
+        except sa.exc.OperationalError:
+            if attempt + 1 == FINISH_TRIES:
+                log.exception("unwritten")
+                return  # the lease runs out and the job is done again
+            time.sleep(pause)
+            pause *= 2
+        else:
+            return
+
+
+def _clear(service: Service, job: Job) -> None:
+    """Delete what a finished job leaves behind; what fails here the housekeeping repeats."""
+    if job.keep_media or not job.media_key or job.state.value == "dead":
+        return
+    try:
+        service.drop_media(job)
+    except Exception as error:  # noqa: BLE001 - storage has errors of many kinds
+        log.warning("media_left", error=type(error).__name__)
+
+
+def shown(error: Exception, service: Service, job: Job) -> str:
+    """The error's words for the client: without where the server keeps its files."""
+    text = str(error)
+    if job.media_key is not None:
+        for root in {service.settings.data_dir, service.settings.data_dir.absolute()}:
+            text = text.replace(str(root / "storage" / job.media_key), job.filename)
+    text = text.replace(str(service.scratch.path / f"fetched-{job.id}"), job.filename)
+    scratch = service.scratch.path / (job.media_key or "").replace("/", "-")
+    return text.replace(str(scratch), job.filename)
+
+
+def _seconds(job: Job) -> float:
+    if job.started_at is None:
+        return 0.0
+    return round((job.started_at - job.queued_at).total_seconds(), 2)
