@@ -37,6 +37,7 @@ COMMAND_MODULES = (
     "aura.training.data.command",
     "aura.training.publish_command",
     "aura.training.command",
+    "aura.service.command",
 )
 DEBUG_VARIABLE = "AURA_DEBUG"
 EXIT_INTERNAL = 1
