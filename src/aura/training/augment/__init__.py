@@ -29,7 +29,7 @@ def augment(
         clip: real or fake, whole or a part (`cutting.part_of`): only what is there costs time.
         random: all chance comes from it; the same state gives the same bytes.
         strength: in [0, 1], scales how often each thing happens; 0 changes nothing.
-        motion: compute the motion values of changed pictures anew, about 5 ms a picture. Without,
+        motion: compute the motion values of changed pictures anew, about 7 ms a picture. Without,
             they stay those of before: for a network that is shown none.
 
     Raises:

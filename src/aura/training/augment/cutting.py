@@ -80,7 +80,7 @@ def with_pictures(
 
     Args:
         crops: (N, 224, 224, 3) uint8 RGB. landmarks: (N, 5, 2) where they moved, None where not.
-        motion: compute the motion values anew (about 5 ms a picture); without, the old ones stay
+        motion: compute the motion values anew (about 7 ms a picture); without, the old ones stay
             until `refresh_motion`.
     """
     faces = Faces(clip.faces.times, crops, clip.faces.motion)
