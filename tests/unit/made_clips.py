@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,7 +13,13 @@ from aura.detectors.contract_input import Faces, Voice
 from aura.training.contract.config import ContractConfig, read_config
 from aura.training.contract.dataset import Making
 from aura.training.data.clip import Clip, Span, Truth
-from aura.training.data.manifest import Row
+from aura.training.data.extract import Footage
+from aura.training.data.manifest import Row, write_manifest
+from aura.training.data.prepared import SHARD_COLUMNS
+from aura.training.data.shards import shard_name, write_shard
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SIDE = 224
 RATE = 16_000
@@ -149,6 +156,20 @@ def tiny_config(**changes: object) -> ContractConfig:
     )
 
 
+def calm_config() -> ContractConfig:
+    """The same without any dropout."""
+    still = ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout")
+    tiny = tiny_config(
+        modality_dropout=0.0,
+        heads={"dropout": 0.0},
+    )
+    return tiny.changed(
+        temporal={"dropout": 0.0},
+        fusion={"dropout": 0.0},
+        speech={"architecture": {**tiny.speech.architecture, **dict.fromkeys(still, 0.0)}},
+    )
+
+
 def seeing_config(**changes: object) -> ContractConfig:
     """With video: an EfficientNet of a few thousand parameters."""
     thin = {"width_coefficient": 0.1, "depth_coefficient": 0.1, "hidden_dim": 128}
@@ -159,3 +180,36 @@ def seeing_config(**changes: object) -> ContractConfig:
         "architecture": thin,
     }
     return tiny_config(enable_video=True, appearance=appearance, **changes)
+
+
+def write_set(folder: Path, clips: MadeClips) -> Path:
+    """The same as a prepared folder, as `aura data prepare` leaves it."""
+    listed = []
+    for number, row in enumerate(clips.rows):
+        clip = clips.load(number)
+        count = len(clip.faces.times)
+        shot = Footage(
+            fps=clip.fps,
+            start=clip.span[0],
+            end=clip.span[1],
+            frame_ids=clip.frame_ids,
+            times=clip.faces.times,
+            crops=clip.faces.crops,
+            landmarks=clip.landmarks,
+            motion=clip.faces.motion,
+            sound_start=0.0,
+            sound=(clip.voice.samples * 32767).astype(np.int16),
+            speech=clip.voice.speech,
+            people=1,
+            sampled=count,
+            without_face=0,
+            with_several=0,
+        )
+        info = write_shard(folder, shard_name(f"{number:064x}"[::-1]), shot)
+        cells = (info.shard, info.content, info.fps, info.start, info.end, info.frames)
+        values = [*map(str, cells), str(info.speech), str(info.people)]
+        listed.append(replace(row, extra=dict(zip(SHARD_COLUMNS, values, strict=True))))
+    write_manifest(folder / "clips.csv", listed)
+    head = {"format": 1, "complete": True, "settings": {"fps": 5.0}, "manifest_sha256": "0" * 64}
+    (folder / "prepared.json").write_text(json.dumps(head), encoding="utf-8")
+    return folder

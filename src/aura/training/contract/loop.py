@@ -240,12 +240,16 @@ class _Trainer:
                     waited=round(waited, 4),
                     windows_per_second=round(windows / seconds, 2),
                 )
-            if stopped:
+            if stopped or self._stopped_alone():
                 self._give_up()
             every = self.pace.checkpoint_every
             # The last one of an epoch is written after its validation.
             if every and past.step % every == 0 and past.batch < length:
                 self._save(LATEST)
+
+    def _stopped_alone(self) -> bool:
+        """Several processes have to agree on it, which they do at each step."""
+        return self.stop.asked and self.team.size == 1
 
     def _own(self, keys: list[Hashable]) -> Iterator[list[Hashable]]:
         """This process's share of a step, in as many parts as are accumulated."""
@@ -318,7 +322,7 @@ class _Trainer:
 
         def proceed(done: int) -> bool:
             hook(f"validation {past.epoch + 1}", done, len(plan) / self.team.size)
-            return not (self.stop.asked and self.team.size == 1)
+            return not self._stopped_alone()
 
         figures = validate(
             self.network,
@@ -386,5 +390,5 @@ class _Trainer:
         self._save(LATEST)
         raise Cancelled(
             f"stopped after step {self.progress.step} of {self.steps}; {self.folder / LATEST} has "
-            f"everything, to go on {self.pace.again}"
+            f"everything: to go on, {self.pace.again}"
         )
