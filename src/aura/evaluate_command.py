@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # What marks a folder as a prepared set, for which a checkpoint is needed.
 PREPARED_MARK = "prepared.json"
 # Runs checkpoints; loaded by name because the core must not know PyTorch.
-CHECKPOINT_MODULE = "aura.training.contract.predict"
+CHECKPOINT_MODULE = "aura.training.contract.evaluate_run"
 ROLES = ("reporting", "selection", "unknown")
 COMPARISON = "comparison"
 MARKDOWN_KEYS = ("auc", "ap", "eer", "accuracy", "brier", "ece", "aurc")
@@ -75,6 +75,10 @@ def evaluate(
         bool, typer.Option("--ablation", help="Switch off parts of the checkpoint.")
     ] = False,
     split: Annotated[str, typer.Option(help="Which split of a prepared set.")] = "test",
+    pairs: Annotated[
+        str | None,
+        typer.Option(help="Fakes made of the split's real clips: as in `aura train`, or none."),
+    ] = None,
     role: Annotated[
         str, typer.Option(help=f"What these clips were used for: {', '.join(ROLES)}.")
     ] = "unknown",
@@ -112,19 +116,24 @@ def evaluate(
         )
     if out is None:
         raise UsageError("--model needs --out DIR")
-    _checkpoint_module().evaluate_checkpoint(
-        data,
-        model,
-        out,
-        split=split,
-        perturbations=wanted,
-        adversarial=adversarial,
-        ablation=ablation,
-        device=device,
-        command=_command(),
-        quiet=quiet,
-    )
-    _finish(out, quiet=quiet)
+    module = _checkpoint_module()
+    with _bars(quiet=quiet) as bars:
+        notes = module.evaluate_checkpoint(
+            data,
+            model,
+            out,
+            bars=bars,
+            split=split,
+            pairs=pairs,
+            perturbations=wanted,
+            adversarial=adversarial,
+            ablation=ablation,
+            device=device,
+            command=_command(),
+        )
+    for note in () if quiet else notes:
+        typer.echo(f"Note: {note}", err=True)
+    _finish(out, quiet=quiet, table=True)
 
 
 def _check_out(out: Path) -> None:
@@ -221,10 +230,12 @@ def _check_classes(data: Path, clips: Sequence[LabelledClip], *, needed: bool) -
         )
 
 
-def _finish(out: Path, *, quiet: bool) -> None:
-    from aura.evaluation.folder import PAGE, write_evaluation  # noqa: PLC0415
+def _finish(out: Path, *, quiet: bool, table: bool = False) -> None:
+    from aura.evaluation.folder import PAGE, TABLES, write_evaluation  # noqa: PLC0415
 
     write_evaluation(out)
+    if table:
+        typer.echo((out / TABLES).read_text(encoding="utf-8"), nl=False)
     if not quiet:
         typer.echo(f"Figures, plots and page: {out / PAGE}", err=True)
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from aura.metrics import Estimate
 
 METRICS_FORMAT = 1
-PAGE = "report.html"
+PAGE, TABLES = "report.html", "tables.md"
 
 
 def write_evaluation(folder: Path) -> Evaluation:
@@ -54,7 +54,7 @@ def write_evaluation(folder: Path) -> Evaluation:
         "metrics.json": json.dumps(metrics(evaluation, variants), indent=1, allow_nan=False) + "\n",
         "figures.csv": _figures_csv(evaluation),
         "slices.csv": _slices_csv(evaluation),
-        "tables.md": markdown(evaluation, variants),
+        TABLES: markdown(evaluation, variants),
         PAGE: evaluation_page(evaluation, variants, drawn),
     }
     if variants:
@@ -82,7 +82,7 @@ def write_comparison(folder: Path, comparison: Comparison, keys: Sequence[str]) 
                 "made_from": header_values(one.header),
                 "left_out": one.left_out,
                 **_measured(one.measured),
-                "differences": {key: _triple(value) for key, value in one.differences.items()},
+                "differences": {key: _interval(value) for key, value in one.differences.items()},
             }
             for one in comparison.standings
         ],
@@ -133,10 +133,11 @@ def variant_plots(variants: Sequence[Variant]) -> dict[str, tuple[str, str]]:
 
 
 def metrics(evaluation: Evaluation, variants: Sequence[Variant]) -> dict[str, Any]:
-    """Every figure as plain JSON values; an interval is [value, low, high]."""
+    """Every figure as plain JSON values; `clip`, `window` and `frame` hold those of each level."""
     decisions = evaluation.decisions
     return {
         "format": METRICS_FORMAT,
+        "model": {"name": evaluation.header.model, "sha256": evaluation.header.model_sha256},
         "made_from": header_values(evaluation.header),
         "clips": {
             "total": len(evaluation.clips),
@@ -146,16 +147,16 @@ def metrics(evaluation: Evaluation, variants: Sequence[Variant]) -> dict[str, An
                 for one in evaluation.unscored
             ],
         },
-        "levels": {name: _measured(one) for name, one in evaluation.levels.items()},
+        **{name: _measured(one) for name, one in evaluation.levels.items()},
         "decisions": None
         if decisions is None
         else {
             "counts": decisions.counts,
-            "false_alarms": _triple(decisions.false_alarms),
-            "missed": _triple(decisions.missed),
-            "uncertain": _triple(decisions.uncertain),
+            "false_alarms": _interval(decisions.false_alarms),
+            "missed": _interval(decisions.missed),
+            "uncertain": _interval(decisions.uncertain),
         },
-        "localisation_ap": {name: _triple(one) for name, one in evaluation.localisation.items()},
+        "localisation_ap": {name: _interval(one) for name, one in evaluation.localisation.items()},
         "slices": [
             {"kind": one.kind, "name": one.name, **_measured(one.measured)}
             for one in evaluation.slices
@@ -168,7 +169,7 @@ def metrics(evaluation: Evaluation, variants: Sequence[Variant]) -> dict[str, An
                 "setting": one.setting,
                 "shared_clips": one.shared,
                 **_measured(one.measured),
-                "differences": {key: _triple(value) for key, value in one.differences.items()},
+                "differences": {key: _interval(value) for key, value in one.differences.items()},
             }
             for one in variants
         ],
@@ -180,9 +181,13 @@ def _measured(measured: Measured) -> dict[str, Any]:
         "fakes": measured.fakes,
         "reals": measured.reals,
         "groups": measured.groups,
-        "figures": {key: _triple(one) for key, one in measured.figures.items()},
+        **{key: _interval(one) for key, one in measured.figures.items()},
         "not_measured": measured.notes,
     }
+
+
+def _interval(estimate: Estimate) -> dict[str, float | None]:
+    return dict(zip(("value", "low", "high"), _triple(estimate), strict=True))
 
 
 def _triple(estimate: Estimate) -> list[float | None]:

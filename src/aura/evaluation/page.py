@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from aura.evaluation import plots
 from aura.evaluation.compare import signed
-from aura.evaluation.suite import FIGURES, RESAMPLES_BELOW_CLIPS, Measured
+from aura.evaluation.suite import FIGURES, ONE_CLASS, RESAMPLES_BELOW_CLIPS, Measured
 from aura.evaluation.variants import KINDS
 from aura.metrics import RESAMPLES, Estimate
 
@@ -213,7 +213,8 @@ def _estimate(estimate: Estimate) -> str:
 def _cell(measured: Measured, key: str) -> str:
     estimate = measured.figures.get(key)
     if estimate is None:
-        return f"<small>{escape(measured.notes.get(key, 'n/a'))}</small>"
+        note = measured.notes.get(key, "n/a")
+        return "–" if note == ONE_CLASS else f"<small>{escape(note)}</small>"
     return _estimate(estimate)
 
 
@@ -327,7 +328,7 @@ def _localisation(evaluation: Evaluation) -> str:
 def _slices(evaluation: Evaluation) -> str:
     if not evaluation.slices:
         return ""
-    parts = ["<h2>By kind, data set and subgroup</h2>"]
+    parts = ["<h2>By kind, data set and subgroup</h2><p>–: needs real and fake clips.</p>"]
     against_all = {"kind of fake", "method", "what is fake"}
     for kind in dict.fromkeys(one.kind for one in evaluation.slices):
         rows = [

@@ -174,10 +174,13 @@ def _pr(axes: Any, levels: Mapping[str, Scores]) -> None:
 
 
 def _histogram(axes: Any, entries: Scores) -> None:
-    bins = np.linspace(0, 1, 21)
-    for label, name in ((0, "real"), (1, "fake")):
-        picked = entries.scores[entries.labels == label]
-        axes.hist(picked, bins, alpha=0.6, label=f"{name} ({len(picked)})")
+    named = {
+        "real": entries.scores[entries.labels == 0],
+        "fake": entries.scores[entries.labels == 1],
+    }
+    labels = [f"{name} ({len(picked)})" for name, picked in named.items()]
+    axes.hist(list(named.values()), np.linspace(0, 1, 11), label=labels, rwidth=0.85)
+    axes.yaxis.get_major_locator().set_params(integer=True)
     axes.axvline(THRESHOLD, color=INK, alpha=0.5, lw=0.8, ls=":")
     axes.set(xlabel="P(fake)", ylabel="clips", xlim=(0, 1))
     axes.legend(loc="upper right")
@@ -256,6 +259,6 @@ def _risk(axes: Any, entries: Scores) -> None:
         xlabel="share of clips that are judged (surest first)",
         ylabel="wrong among them",
         xlim=(0, 1),
-        ylim=(0, max(0.05, float(curve.risk.max()) * 1.15)),
+        ylim=(0, min(1.02, max(0.05, float(curve.risk.max()) * 1.15))),
     )
-    axes.legend(loc="upper left")
+    axes.legend(loc="upper right")

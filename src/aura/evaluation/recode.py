@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     Samples = NDArray[np.float32]
 
 CLEAR_CRF = 10  # H.264 that the eye can't tell from its source
-PRESET = "veryfast"
+# Speed where quality is given; FFmpeg's own choice where compression is the change.
+CLEAR_PRESET, PRESET = "ultrafast", "medium"
 CLOCK = Fraction(1, 90_000)  # seconds; fine enough for every frame rate
 SOUND_CLOCK = Fraction(1, 16_000)
 SOUND_PIECE = 16_000  # samples encoded at once
@@ -61,12 +62,17 @@ def with_pictures(
             sound: Any = None
             if tracks.audio is not None:
                 sound = output.add_stream_from_template(tracks.audio)
+            held = []  # sound before the first picture: a header is written with the first packet
             last = -1
             for packet in packets(container, streams, DecodeLog()):
                 if sound is not None and packet.stream_index == tracks.audio.index:
-                    if packet.dts is not None:
+                    # What lies before time zero (a codec's run-up) would push all else back.
+                    if packet.dts is not None and packet.dts * packet.time_base >= tracks.zero:
                         packet.stream = sound
-                        output.mux(packet)
+                        held.append(packet)
+                    if video.codec_context.is_open:
+                        output.mux(held)
+                        held = []
                     continue
                 for picture in _pictures(packet):
                     raw = picture.pts if picture.pts is not None else picture.dts
@@ -80,6 +86,7 @@ def with_pictures(
                     last = pts
                     _encode(output, video, change(image) if change else image, pts)
             if video.codec_context.is_open:
+                output.mux(held)
                 output.mux(video.encode(None))
     return target
 
@@ -129,7 +136,8 @@ def recoded_pictures(pictures: NDArray[np.uint8], fps: float, crf: float) -> NDA
 
 
 def _video_stream(output: Any, rate: Fraction, crf: float) -> Any:
-    video = output.add_stream("libx264", rate=rate, options={"preset": PRESET, "crf": f"{crf:g}"})
+    preset = CLEAR_PRESET if crf <= CLEAR_CRF else PRESET
+    video = output.add_stream("libx264", rate=rate, options={"preset": preset, "crf": f"{crf:g}"})
     video.codec_context.time_base = CLOCK
     video.pix_fmt = "yuv420p"
     return video
@@ -138,6 +146,7 @@ def _video_stream(output: Any, rate: Fraction, crf: float) -> Any:
 def _encode(output: Any, video: Any, image: Picture, pts: int) -> None:
     if not video.codec_context.is_open:
         video.height, video.width = image.shape[:2]
+        video.codec_context.open()
     if (video.height, video.width) != image.shape[:2]:
         return  # a file that changes its size midway; what follows can't stand in one track
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")

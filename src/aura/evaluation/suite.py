@@ -40,6 +40,7 @@ THRESHOLD = 0.5  # P(fake) from which on a score is called fake
 # Windows and frames are many, and their intervals come from the same few groups.
 RESAMPLES_BELOW_CLIPS = 500
 RESAMPLES_OF_SLICES = 500
+ONE_CLASS = "needs real and fake ones"
 MOST_VALUES = 12  # a column of the manifest with more values is no subgroup
 
 
@@ -264,11 +265,11 @@ def measure_scores(entries: Scores, count: int = RESAMPLES) -> Measured:
     for index, key in enumerate(KEYS):
         needed = REALS_NEEDED.get(key, 0)
         if np.isnan(here[index]):
-            notes[key] = "needs real and fake ones"
+            notes[key] = ONE_CLASS
         elif entries.reals < needed:
             notes[key] = f"needs {needed} real ones, here are {entries.reals}"
         elif not both and key in {"precision", "f1"}:
-            notes[key] = "needs real and fake ones"
+            notes[key] = ONE_CLASS
         else:
             figures[key] = Estimate(float(here[index]), *percentile_interval(draws[:, index]))
     return Measured(entries.fakes, entries.reals, len(np.unique(entries.groups)), figures, notes)

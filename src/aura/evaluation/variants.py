@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from aura.evaluation.compare import Contender, compare
 from aura.evaluation.predictions import read_predictions
-from aura.evaluation.suite import RESAMPLES_BELOW_CLIPS, Evaluation, Measured
+from aura.evaluation.suite import KEYS, RESAMPLES_BELOW_CLIPS, Evaluation, Measured
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from aura.evaluation.predictions import Header
+    from aura.evaluation.predictions import Header, Prediction
     from aura.metrics import Estimate
 
 VARIANTS = "variants"
@@ -51,25 +52,33 @@ def read_variants(folder: Path, evaluation: Evaluation) -> list[Variant]:
     for path in sorted((folder / VARIANTS).glob("*/*.jsonl")):
         header, clips = read_predictions(path)
         kind = path.parent.name
-        if kind not in KINDS or not any(one.score is not None for one in clips):
+        if kind not in KINDS:
+            continue
+        level = header.options.get("level")
+        told = (
+            kind,
+            str(header.options.get(kind, path.stem)),
+            None if level is None else float(level),
+            str(header.options.get("setting", "")),
+            header,
+        )
+        scored = [one for one in clips if one.score is not None]
+        if len({one.label for one in scored}) < 2:
+            found.append(Variant(*told, len(scored), _nothing(scored), _nothing(scored), {}))
             continue
         both = compare([base, Contender(path.stem, header, clips)], RESAMPLES_BELOW_CLIPS)
         first, second = both.standings
-        level = header.options.get("level")
         found.append(
-            Variant(
-                kind,
-                str(header.options.get(kind, path.stem)),
-                None if level is None else float(level),
-                str(header.options.get("setting", "")),
-                header,
-                both.shared,
-                first.measured,
-                second.measured,
-                second.differences,
-            )
+            Variant(*told, both.shared, first.measured, second.measured, second.differences)
         )
     return sorted(found, key=lambda one: (list(KINDS).index(one.kind), one.name, one.level or 0))
+
+
+def _nothing(scored: Sequence[Prediction]) -> Measured:
+    """Stands where too few clips could still be scored, which is a finding and not an error."""
+    fakes = sum(one.label for one in scored)
+    notes = dict.fromkeys(KEYS, "too few clips could be scored")
+    return Measured(fakes, len(scored) - fakes, 0, {}, notes)
 
 
 def variant_path(folder: Path, kind: str, name: str) -> Path:
