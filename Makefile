@@ -23,7 +23,10 @@ BENCH ?=
 override VIDEO := $(value VIDEO)
 export VIDEO
 
-.PHONY: help setup analyze sample test check bench schema clean distclean
+# What `make serve` is given on top, say: make serve SERVE="--port 9000"
+SERVE ?=
+
+.PHONY: help setup serve analyze sample test check bench schema clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +58,14 @@ $(VENV)/dev.stamp: $(VENV)/sample.stamp
 	@touch $@
 
 setup: $(VENV)/dev.stamp ## everything a developer needs, in .venv
+
+$(VENV)/service.stamp: $(VENV)/core.stamp
+	@echo "Installing the service ..." >&2
+	@$(PIP) --editable '.[service]'
+	@touch $@
+
+serve: $(VENV)/service.stamp ## run the service; SERVE="--port 9000" and the like
+	@exec $(BIN)/aura serve $(SERVE)
 
 analyze: $(VENV)/core.stamp $(if $(VIDEO),,$(SAMPLE)) ## analyse VIDEO=path, or the sample
 	@$(BIN)/aura analyze -- "$${VIDEO:-$(SAMPLE)}"

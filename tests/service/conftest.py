@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import uuid
@@ -18,6 +19,7 @@ pytest.importorskip("fastapi", reason="needs the extra: pip install 'aura-veraci
 
 import psycopg
 import servers
+import structlog
 
 from aura.service.database import migrate, open_database
 
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy.engine import Engine
+
+# What the service logs in the tests' own process is of no interest; its processes write to files.
+structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 BOTH = ("sqlite", "postgresql")
 

@@ -15,7 +15,16 @@ from starlette.concurrency import run_in_threadpool
 
 from aura.report import pretty_json
 from aura.service import webhooks
-from aura.service.access import Eraser, Reader, Submitter, TheService, bearer, header, identify
+from aura.service.access import (
+    Eraser,
+    Reader,
+    Submitter,
+    TheService,
+    audit,
+    bearer,
+    header,
+    identify,
+)
 from aura.service.context import Service
 from aura.service.jobs import JobState
 from aura.service.problems import Problem, documented, not_found
@@ -179,6 +188,7 @@ def cancel_job(service: TheService, user: Submitter, job_id: JobId) -> JobSummar
     if job is None:
         found = _find(service, user.name, job_id)
         raise Problem(409, "finished", f"the job is {found.state.value} and can't be cancelled")
+    audit.info("cancelled", job_id=job_id, user=user.name, key=user.key_id)
     if not job.keep_media:
         service.drop_media(job)
     return summary(job)
@@ -196,6 +206,7 @@ def erase_job(service: TheService, user: Eraser, job_id: JobId) -> Response:
     job = service.store.erase(job_id, user.name)
     if job is None:
         raise not_found()
+    audit.info("erased", job_id=job_id, user=user.name, key=user.key_id)
     service.drop_media(job)
     return Response(status_code=204)
 
@@ -309,6 +320,7 @@ def replay_delivery(
 )
 def rotate_secret(service: TheService, user: Submitter) -> WebhookSecret:
     """Make one; the one before it signs along for a day, so that receivers can change over."""
+    audit.info("secret_rotated", user=user.name, key=user.key_id)
     return WebhookSecret(secret=webhooks.rotate_secret(service.engine, user.name))
 
 

@@ -19,6 +19,8 @@ from aura.service.logs import configure_logs
 from aura.service.probing import start_prober
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from aura.service.context import Bell
     from aura.service.settings import Settings
 
@@ -75,24 +77,28 @@ def run_server(settings: Settings, host: str, port: int) -> None:
         keeper = Housekeeper(service)
         keeper.start()
         app = create_app(service, embedded, only_local=only_local)
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            # Whoever is behind a proxy is told apart by key, not by address: no header is believed.
-            proxy_headers=False,
-            timeout_keep_alive=IDLE_SECONDS,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-        )
         try:
-            uvicorn.Server(config).run(sockets=[listener])
+            uvicorn.Server(web_server(app)).run(sockets=[listener])
         finally:
             keeper.stop()
             if embedded is not None:
                 embedded.stop()
     finally:
         service.close()
+
+
+def web_server(app: FastAPI) -> uvicorn.Config:
+    """How the application is served."""
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # Whoever is behind a proxy is told apart by key, not by address: no header is believed.
+        proxy_headers=False,
+        timeout_keep_alive=IDLE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:
