@@ -151,6 +151,15 @@ def test_a_folder_that_was_never_prepared_is_told(tmp_path, config_file, run):
     assert "aura data prepare" in err
 
 
+def test_without_the_extra_the_command_says_what_to_install(
+    tmp_path, prepared, config_file, run, monkeypatch
+):
+    monkeypatch.setattr("aura.training.command.NEEDED", ("torch", "no_such_library"))
+    code, _, err = run(*command(prepared, tmp_path / "run", config_file))
+    assert code == 4
+    assert "pip install 'aura-veracity[train]'" in err
+
+
 # -- several processes
 
 

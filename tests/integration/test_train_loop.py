@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -266,6 +267,24 @@ def test_an_infinite_gradient_stops_before_it_reaches_the_weights(tmp_path):
         train(tmp_path / "run", net=net)
     assert all(bool(value.isfinite().all()) for value in net.state_dict().values())
     assert not (tmp_path / "run" / "latest").exists()
+
+
+def test_a_full_disk_stops_the_run_and_room_lets_it_go_on(tmp_path):
+    train(tmp_path / "whole")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        # Enough for the log, too little for the weights of the second epoch.
+        fill = Stop(5, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1])))
+        with pytest.raises(UsageError, match=r"can't be written.*before is kept.*resume"):
+            train(tmp_path / "run", hook=fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert read_info(tmp_path / "run" / "latest").step == 4
+    train(tmp_path / "run")
+    assert curve(tmp_path / "run") == curve(tmp_path / "whole")
+    assert weights(tmp_path / "run") == weights(tmp_path / "whole")
 
 
 def test_it_stops_early_when_nothing_gets_better(tmp_path):
