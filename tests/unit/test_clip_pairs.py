@@ -42,6 +42,11 @@ def donor():
     return made_clip(8.0, seed=9, name="bert")
 
 
+@pytest.fixture(scope="module")
+def people():
+    return [made_clip(2.6, seed=seed, name=f"p{seed}") for seed in range(8)]
+
+
 def random(seed=0):
     return np.random.default_rng(seed)
 
@@ -320,9 +325,8 @@ def cheap_picture(clip):
 
 # `both` is self_blend and revoice, each tried by itself.
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "both"])
-def test_no_cheap_measure_tells_fakes_from_controls(kind):
+def test_no_cheap_measure_tells_fakes_from_controls(kind, people):
     measure = cheap_picture if kind in ("self_blend", "partial_visual") else cheap_sound
-    people = [made_clip(2.6, seed=seed, name=f"p{seed}") for seed in range(8)]
     rows: dict[int, list[dict[str, float]]] = {0: [], 1: []}
     for index, clip in enumerate(people):
         donor = people[(index + 1) % len(people)]
