@@ -186,6 +186,10 @@ class ContractNetwork(nn.Module):
     def _encode_video(self, frames: Tensor, motion: Tensor, seen: Tensor) -> Tensor:
         frames = torch.where(seen[..., None, None, None], frames, NEUTRAL_PIXEL)
         features: Tensor = self.appearance(frames.flatten(0, 1)).unflatten(0, seen.shape)
+        return self.beside_motion(features, motion, seen)
+
+    def beside_motion(self, features: Tensor, motion: Tensor, seen: Tensor) -> Tensor:
+        """What enters the temporal encoder: (B, T, 1536), (B, T, 2), (B, T) to (B, T, 1538)."""
         if not self.config.enable_motion:
             return features
         # Motion leads into a frame from the one before it, so it needs both.
@@ -206,7 +210,7 @@ class ContractNetwork(nn.Module):
             audio = self.speech_projection(encoded.speech)
             audio = torch.where(heard[..., None], audio, 0.0)
         else:
-            audio = states.new_zeros(len(heard), 0, self.config.fusion.width)
+            audio = states.new_zeros(heard.shape[0], 0, self.config.fusion.width)
         answered, attention = self.fusion(states, audio, heard)
         video, fused = masked_mean(states, counted), masked_mean(answered, counted)
         joint = torch.cat([video, fused], dim=1)
