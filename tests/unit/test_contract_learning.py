@@ -20,6 +20,7 @@ from aura.training.contract.config import Loss, read_config  # noqa: E402
 from aura.training.contract.describe import random_targets, without_weights  # noqa: E402
 from aura.training.contract.losses import (  # noqa: E402
     UNKNOWN,
+    Share,
     Targets,
     contract_loss,
     visible_label,
@@ -135,6 +136,46 @@ def test_manipulation_is_the_share_of_manipulated_frames_where_frames_are_labell
         outputs = made_outputs(manipulation=torch.tensor([-20.0, other]))
         worse = contract_loss(outputs, made_targets(frames=frames), Loss())["manipulation"]
         assert float(worse) > float(best)
+
+
+def test_a_fake_voice_behind_a_real_face_is_a_manipulation() -> None:
+    targets = made_targets(
+        visual=torch.tensor([0, 0]), audio=torch.tensor([0, 1]), frames=torch.zeros(2, 3).long()
+    )
+    right = made_outputs(manipulation=torch.tensor([-20.0, 20.0]))
+    assert float(contract_loss(right, targets, Loss())["manipulation"]) < 1e-6
+    mute = made_outputs(
+        manipulation=torch.tensor([-20.0, -20.0]), has_audio=torch.tensor([False, False])
+    )
+    assert float(contract_loss(mute, targets, Loss())["manipulation"]) < 1e-6
+
+
+def test_the_parts_of_a_shared_batch_average_to_the_whole() -> None:
+    """Three windows of which one process has two, with other labels known in each."""
+    scores = [[3.0, -1.0, 0.5], [0.0, 2.0, 1.0], [-1.0, 0.0, 4.0]]
+    frames = torch.tensor([[1, 1, 0], [UNKNOWN] * 3, [0, UNKNOWN, 1]])
+    label, unknown = torch.tensor([1, 0, 1]), torch.full((3,), UNKNOWN)
+    logits = torch.tensor([[2.0, 0.0], [0.5, 0.0], [0.0, 3.0]])
+
+    def loss(chosen: slice, share: Share | None) -> float:
+        outputs = made_outputs(
+            scores[chosen],
+            logits=logits[chosen],
+            **{name: torch.ones(3).bool()[chosen] for name in ("has_video", "has_audio")},
+        )
+        nothing = torch.zeros(len(scores[chosen]), 3, 0)
+        targets = Targets(label[chosen], *[unknown[chosen]] * 3, frames[chosen], nothing, nothing)
+        outputs = outputs._replace(
+            **{name: torch.zeros(len(scores[chosen])) for name in ("manipulation", "disagreement")}
+        )
+        return float(contract_loss(outputs, targets, Loss(), share)["total"])
+
+    counts: list[torch.Tensor] = []
+    for chosen in (slice(0, 2), slice(2, 3)):
+        loss(chosen, Share(lambda own: counts.append(own) or own, 2))  # type: ignore[func-returns-value]
+    both = Share(lambda _: counts[0] + counts[1], 2)
+    parts = [loss(slice(0, 2), both), loss(slice(2, 3), both)]
+    assert sum(parts) / 2 == pytest.approx(loss(slice(0, 3), None), rel=1e-5)
 
 
 def test_landmarks_and_pose_leave_out_what_nobody_measured() -> None:
