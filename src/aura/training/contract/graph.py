@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     Arrays = dict[str, NDArray[Any]]
 
+BEYOND = 1e30  # no motion and no sound is that large
 OPSET = 17  # the newest that the exporter, OpenVINO and ONNX Runtime all take
 INPUTS = ("images", "slots", "motion", "frame_mask", "sound", "speech_mask")
 OUTPUTS = (
@@ -48,8 +49,11 @@ class Inference(nn.Module):
         """`INPUTS` to `OUTPUTS`, in their order."""
         images, slots, motion, frame_mask, sound, speech_mask = inputs
         network, config = self.network, self.network.config
+        # What a network does not look at stays an input all the same: engines drop inputs on which
+        # nothing depends, and every network is to be run alike.
+        never = (motion.amax() > BEYOND) | (sound.amax() > BEYOND) | (images.amax() < 0)
+        seen = frame_mask & ~never
         if config.enable_video:
-            seen = frame_mask
             appearance = network.appearance(images.permute(0, 3, 1, 2).float())[slots]
             if config.enable_motion:
                 moved = seen & F.pad(seen[:, :-1], (1, 0), value=False)
@@ -57,15 +61,14 @@ class Inference(nn.Module):
                     [appearance, torch.where(moved[..., None], motion, 0.0)], dim=2
                 )
         else:
-            # Touched, so that every input stays an input of the graph.
-            seen = frame_mask & (slots < 0)
-            appearance = torch.zeros(*slots.shape, config.frame_width) + images.sum() * 0.0
-            appearance = appearance + motion.sum() * 0.0
+            seen = seen & (slots < 0)
+            appearance = motion.new_zeros(*slots.shape, config.frame_width)
         if config.enable_audio:
             speech, heard = network.speech(sound, speech_mask)
         else:
-            speech = sound.new_zeros(sound.shape[0], 1, config.speech.hidden) + sound.sum() * 0.0
-            heard = speech_mask[:, :1] & ~speech_mask[:, :1]
+            seen = seen & ~(speech_mask.any() & never)
+            speech = sound.new_zeros(sound.shape[0], 0, config.speech.hidden)
+            heard = speech_mask[:, :0]
         encoded = Encoded(appearance, seen, speech, heard)
         out = network.decide(encoded)
         face = network.decide(encoded._replace(speech_mask=heard & ~heard))
@@ -92,6 +95,8 @@ def write_onnx(network: ContractNetwork, path: Path) -> None:
     example = made_up_batch(network.config, windows=2, frames=network.config.window_frames[0])
     was_training = network.training
     network.eval()
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # one operator for a whole layer: no ONNX has it
     with torch.no_grad(), warnings.catch_warnings():
         # The tracer warns of every shape that it takes for a constant; parity on other shapes
         # shows that none of them was one.
@@ -106,6 +111,7 @@ def write_onnx(network: ContractNetwork, path: Path) -> None:
             opset_version=OPSET,
             dynamo=False,
         )
+    torch.backends.mha.set_fastpath_enabled(fast)
     network.train(was_training)
 
 
