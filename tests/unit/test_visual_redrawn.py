@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from media_factory import write_clip
+
 torch = pytest.importorskip("torch", reason="PyTorch is in the extra 'train'")
 
 from aura.errors import WeightsError  # noqa: E402
 from aura.faces import CROP_SIDE, FaceDetector, align  # noqa: E402
+from aura.training.visual import clips  # noqa: E402
 from aura.training.visual import crops as crop_files  # noqa: E402
 from aura.training.visual import generators as drawing  # noqa: E402
 from aura.training.visual.blends import DRAWN, face_mask  # noqa: E402
@@ -150,3 +153,48 @@ def test_batches_and_held_out_pairs_hold_drawn_faces(folder):
 def test_a_missing_generator_is_named(tmp_path):
     with pytest.raises(WeightsError, match="generators"):
         Generators(tmp_path)
+
+
+class Knowing(torch.nn.Module):
+    """Knows the untouched picture: both logits are the distance from it."""
+
+    def __init__(self, face):
+        super().__init__()
+        self.face = torch.from_numpy(face.transpose(2, 0, 1).astype(np.float32))
+
+    def forward(self, images):
+        return (images - self.face).abs().mean(dim=(1, 2, 3))[:, None].repeat(1, 2)
+
+
+def test_made_clips_are_ranked_against_the_untouched_ones(folder, face, tmp_path, monkeypatch):
+    for name, label in (("a", "real"), ("b", "real"), ("c", "real"), ("d", "fake")):
+        (tmp_path / label).mkdir(exist_ok=True)
+        (tmp_path / label / f"{name}.mp4").write_bytes(b"not read")
+    asked = []
+    crop = np.ascontiguousarray(face[16:240, 16:240])
+
+    def few_faces(path, detector):
+        asked.append(path.stem)
+        return None if path.stem == "c" else np.stack([crop] * clips.FACES)
+
+    monkeypatch.setattr(clips, "faces_of", few_faces)
+    monkeypatch.setattr(clips, "CRF", (19, 20))
+    figures = clips.measure(Knowing(crop), tmp_path, Generators(folder, heldout=True))
+    assert asked == ["a", "b", "c"]
+    assert sum("kept" in name for name in figures) == 3
+    assert {name.split(":")[0] for name in figures} == {"visual_blend", "visual_generated"}
+    # Two real clips and two made of them: one that knows the real picture finds every fake.
+    assert {entry["n"] for entry in figures.values()} == {4}
+    assert {entry["auc"] for entry in figures.values()} == {1.0}
+
+
+def test_faces_of_a_clip_are_spread_over_its_length(portrait, tmp_path):
+    small = np.ascontiguousarray(portrait[::2, ::2])
+    pictures = [(small * light).astype(np.uint8) for light in np.linspace(0.6, 1.0, 60)]
+    detector = FaceDetector(device="cpu")
+    crops = clips.faces_of(write_clip(tmp_path / "long.mp4", pictures), detector)
+    assert crops.shape == (clips.FACES, CROP_SIDE, CROP_SIDE, 3)
+    light = crops.mean(axis=(1, 2, 3))
+    assert (np.diff(light) > 0).all()
+    assert light[0] < 0.7 * light[-1]
+    assert clips.faces_of(write_clip(tmp_path / "short.mp4", pictures[:10]), detector) is None

@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=os.environ.get("AURA_DATA"))
     parser.add_argument("--out", type=Path, required=True, help="folder outside the repository")
     parser.add_argument("--run", default="run", help="name of this training below --out")
+    parser.add_argument("--clips", type=Path, help="labelled clips; evaluate reads the real ones")
     parser.add_argument("--start", help="name of a finished run below --out to go on from")
     parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument("--head", choices=network.HEADS, help="train this one only")
@@ -37,7 +38,8 @@ def main() -> None:
         for path in generators.train_all(arguments.out):
             print(f"wrote {path}")
     elif arguments.step == "evaluate":
-        print(json.dumps(evaluate.evaluate(run, arguments.out, figures), indent=2))
+        result = evaluate.evaluate(run, arguments.out, figures, arguments.clips)
+        print(json.dumps(result, indent=2))
     elif arguments.step == "export":
         card = export.export(run, arguments.out, weights_dir(), figures)
         print(f"wrote {card}")

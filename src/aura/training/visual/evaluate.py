@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aura.training.intervals import auc_entry
+from aura.training.visual import clips
 from aura.training.visual.crops import load
 from aura.training.visual.export import read_network
 from aura.training.visual.loop import predict
@@ -21,10 +22,11 @@ PAIRS = 600
 VIEWS = 4  # treatments of each held-out portrait
 
 
-def evaluate(run: Path, folder: Path, out: Path) -> dict[str, Any]:
+def evaluate(run: Path, folder: Path, out: Path, videos: Path | None = None) -> dict[str, Any]:
     """Measure on the dev split (people never trained on) and write the figures as JSON.
 
-    The treatment is drawn with other seeds than in training.
+    The treatment is drawn with other seeds than in training. `videos`: labelled clips, of whose
+    real ones fakes are made as well, see `clips.measure`.
     """
     crops = load(folder)
     network = read_network(run)
@@ -32,7 +34,7 @@ def evaluate(run: Path, folder: Path, out: Path) -> dict[str, Any]:
     result: dict[str, Any] = {
         "command": "python -m aura.training.visual evaluate",
         "note": "people of the dev split; 'treated': codecs, scaling and noise as in training, "
-        "'as photographed': none of them. Intervals resample photos.",
+        "'as photographed': none of them. Intervals resample photos, or clips.",
     }
     for treated in (False, True):
         how = "treated" if treated else "as photographed"
@@ -59,6 +61,8 @@ def evaluate(run: Path, folder: Path, out: Path) -> dict[str, Any]:
         result[f"visual_generated: StyleGAN2 portraits against photos, {how}"] = auc_entry(
             labels, scores, np.arange(len(labels)) // views
         )
+    if videos is not None:
+        result |= clips.measure(network, videos, generators)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return result
