@@ -56,6 +56,17 @@ EVENT_SECONDS = 0.5  # between looks for new events
 KEEP_ALIVE_SECONDS = 15.0  # so that proxies see that an event stream lives
 REPORT = "report.json"
 BATCH_MOST = 1000
+# One server-sent event. `id` is its number, without gaps; `data` is JSON with `job_id` and `at`, and
+# with `stage` and `percent` (progress), `verdict` (completed), `kind` and `message` (failed, dead).
+EVENT = {
+    "type": "object",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": {"type": "string", "pattern": "^[0-9]+$"},
+        "event": {"type": "string", "examples": ["progress"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
 DENIED = documented(401, 403, 404, 422)
 
 
@@ -123,7 +134,7 @@ def get_status(
         **DENIED,
         200: {
             "description": "Server-sent events, until the job is finished.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {"schema": EVENT}},
         },
         204: {"description": "Finished, and everything was seen: do not connect again."},
     },
