@@ -193,7 +193,8 @@ def test_two_processes_train_what_one_does_with_the_same_batch(tmp_path, prepare
     for ours, theirs in pairs:
         assert ours.keys() == theirs.keys()
         for name, value in ours.items():
-            assert theirs[name] == pytest.approx(value, rel=2e-3, abs=1e-4), (name, ours["step"])
+            close = pytest.approx(value, rel=1e-4, abs=1e-5) if type(value) is float else value
+            assert theirs[name] == close, (name, ours["step"])
 
 
 def load_start(config):
