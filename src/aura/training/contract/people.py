@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aura.training.data.linked import linked, names_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -24,46 +26,15 @@ def val_parts(rows: Sequence[Row]) -> tuple[list[int], list[int]]:
         Places in `rows` (select, calibrate); the second is empty when nothing can be parted.
     """
     chosen = [i for i, row in enumerate(rows) if row.split == "val"]
-    for names in (_people_and_group, _group):
-        select, calibrate = _parted(rows, _linked({i: names(rows[i]) for i in chosen}))
+    for people in (True, False):
+        names = {i: names_of(rows[i], people=people) for i in chosen}
+        select, calibrate = _parted(rows, linked(names))
         if calibrate:
             break
     return select, calibrate
 
 
-def _people_and_group(row: Row) -> list[str]:
-    return [*(f"person {one}" for one in row.identities), *_group(row)]
-
-
-def _group(row: Row) -> list[str]:
-    return [f"group {row.group}"] if row.group else []
-
-
-def _linked(names: dict[int, list[str]]) -> list[tuple[str, list[int]]]:
-    """Clips that share a name, directly or over others; each with the hash of all their names."""
-    leads: dict[str, str] = {}  # from a name to another one of its set; the first to itself
-
-    def first(name: str) -> str:
-        while leads.setdefault(name, name) != name:
-            leads[name] = leads[leads[name]]
-            name = leads[name]
-        return name
-
-    for own in names.values():
-        for name in own[1:]:
-            leads[first(name)] = first(own[0])
-    members: dict[str, list[int]] = {}
-    for index, own in names.items():
-        members.setdefault(first(own[0]) if own else f"clip {index}", []).append(index)
-    return [
-        (" ".join(sorted({name for i in clips for name in names[i]})), clips)
-        for clips in members.values()
-    ]
-
-
-def _parted(
-    rows: Sequence[Row], linked: list[tuple[str, list[int]]]
-) -> tuple[list[int], list[int]]:
+def _parted(rows: Sequence[Row], sets: list[tuple[str, list[int]]]) -> tuple[list[int], list[int]]:
     def digest(names: str, clips: list[int]) -> str:
         # A clip of which nobody knows whose it is goes by its own path.
         own = names or " ".join(sorted(rows[i].path for i in clips))
@@ -71,7 +42,7 @@ def _parted(
 
     parts: tuple[list[int], list[int]] = ([], [])
     sizes = np.zeros((2, 2))  # part, class
-    for _, clips in sorted((digest(*one), one[1]) for one in linked):
+    for _, clips in sorted((digest(*one), one[1]) for one in sets):
         classes = np.bincount([rows[i].target for i in clips], minlength=2)
         gap = [np.abs(sizes[part] + classes - sizes[1 - part]).sum() for part in (0, 1)]
         part = int(gap[1] < gap[0])

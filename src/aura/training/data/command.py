@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aura.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -23,6 +25,10 @@ IMPORT_HELP = (
     "folders (real/ and fake/). Every file is hashed and probed; what is left out is listed in "
     "NAME.dropped.csv beside the manifest. Run it again to go on after an interruption or to take "
     "in new files."
+)
+SPLIT_HELP = (
+    "Deal clips into train, val and test by people: nobody, and no content, is in two of them.\n\n"
+    "For sets without an official split. Writes a new manifest; the old one stays as it is."
 )
 AUDIT_HELP = (
     "Look for leaks in a data set: people, content or copies in two splits, unreadable files, "
@@ -43,6 +49,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     data = typer.Typer(help="Data sets: import, audit, prepare them.", no_args_is_help=True)
     data.command("import", help=IMPORT_HELP)(import_set)
+    data.command("split", help=SPLIT_HELP)(split_set)
     data.command("audit", help=AUDIT_HELP)(audit_set)
     data.command("prepare", help=PREPARE_HELP)(prepare_set)
     app.add_typer(data, name="data")
@@ -88,6 +95,31 @@ def import_set(
         typer.echo(f"Left out, see {out.stem}.dropped.csv:")
         for reason, count in summary.dropped.most_common():
             typer.echo(f"  {reason:<27} {count:>6}")
+
+
+def split_set(
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="CSV or Parquet.")],
+    *,
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="The new manifest, beside the old one or above.")
+    ],
+    shares: Annotated[str, typer.Option(help="Of train, val and test.")] = "0.6,0.25,0.15",
+    seed: Annotated[int, typer.Option(help="Other numbers, other splits.")] = 0,
+    videos: Annotated[bool, typer.Option("--videos", help="Leave out photos and sound.")] = False,
+) -> None:
+    """Split by people; see `SPLIT_HELP`."""
+    from collections import Counter  # noqa: PLC0415
+
+    from aura.training.data.splitting import split_manifest  # noqa: PLC0415
+
+    try:
+        wanted = [float(part) for part in shares.split(",")]
+    except ValueError:
+        raise UsageError(f"--shares {shares}: give three numbers like 0.6,0.25,0.15") from None
+    rows = split_manifest(manifest, out, wanted, seed=seed, videos_only=videos)
+    typer.echo(f"{out}: {len(rows)} clips")
+    for (split, label), count in sorted(Counter((row.split, row.label) for row in rows).items()):
+        typer.echo(f"  {split:<8}  {label}  {count:>8}")
 
 
 def audit_set(
