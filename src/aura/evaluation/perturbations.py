@@ -129,6 +129,8 @@ def _picture(parts: NDArray[np.float32]) -> Picture:
 
 def _sound_noise(samples: Samples, ratio: float, random: np.random.Generator) -> Samples:
     """Pink noise (power falls with frequency, as in rooms), `ratio` dB below the whole sound."""
+    if len(samples) == 0:
+        return samples
     spectrum = np.fft.rfft(random.standard_normal(len(samples)))
     spectrum[1:] /= np.sqrt(np.arange(1, len(spectrum)))
     spectrum[0] = 0
