@@ -8,6 +8,7 @@ somebody else made is looked at.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,16 +21,14 @@ from aura.subjects import SubjectTracker
 from aura.training.intervals import auc_entry
 from aura.training.visual.augment import h264
 from aura.training.visual.blends import blend_pair
-from aura.training.visual.loop import predict
+from aura.training.visual.network import HEADS
 from aura.training.visual.redrawn import Generators, drawn_pair, redrawn_pair
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from torch import nn
-
 Image = NDArray[np.uint8]
+Logits = Callable[[Image, int], NDArray[np.float32]]
 Random = np.random.Generator
 FACES = 8  # of each clip, evenly over its length
 CRF = (19, 29)  # x264's rate factor, one a clip, the same for its real and its made faces
@@ -88,11 +87,11 @@ def _kinds(generators: Generators) -> dict[str, tuple[int, Callable[..., Image]]
     return kinds
 
 
-def measure(network: nn.Module, folder: Path, generators: Generators) -> dict[str, Any]:
+def measure(logits: Logits, folder: Path, generators: Generators) -> dict[str, Any]:
     """AUC of made clips against the real ones, by the mean logit of their faces.
 
     Args:
-        network: (N, 224, 224, 3) to logits (N, 2), see `network.FaceNetwork`.
+        logits: of images (N, 224, 224, 3) uint8 RGB and a head's index, (N,) float32.
         folder: labelled clips; only real ones are read. generators: kept out of training.
     """
     detector = FaceDetector(device="cpu")
@@ -101,29 +100,28 @@ def measure(network: nn.Module, folder: Path, generators: Generators) -> dict[st
     faces = {name: crops for name, crops in found.items() if crops is not None}
     random = np.random.default_rng(SEED)
     kinds = _kinds(generators)
-    scores: dict[str, list[Any]] = {name: [] for name in ("real", *kinds)}
+    scores: dict[str, list[float]] = {name: [] for name in (*HEADS, *kinds)}
     for clip, crops in faces.items():
         crf = int(random.integers(*CRF))
         partner = faces[str(random.choice([name for name in faces if name != clip]))]
 
-        def score(images: list[Image], crf: int = crf) -> Any:
+        def score(images: list[Image], head: int, crf: int = crf) -> float:
             coded = np.stack([h264(image, crf, "veryfast", 1, 1) for image in images])
-            return predict(network, coded).mean(axis=0)
+            return float(logits(coded, head).mean())
 
-        scores["real"].append(score(list(crops)))
-        for name, (_, make) in kinds.items():
+        for head in range(len(HEADS)):
+            scores[HEADS[head]].append(score(list(crops), head))
+        for name, (head, make) in kinds.items():
             seed = int(random.integers(2**31))  # one mask and one look all through the clip
             made = [
                 np.ascontiguousarray(make(image, np.random.default_rng(seed), other))
                 for image, other in zip(crops, partner, strict=True)
             ]
-            scores[name].append(score(made))
-    real = np.stack(scores["real"])
-    labels = np.repeat([0, 1], len(real))
+            scores[name].append(score(made, head))
+    labels, groups = np.repeat([0, 1], len(faces)), np.tile(np.arange(len(faces)), 2)
     result = {}
     for name, (head, _) in kinds.items():
-        values = np.concatenate([real[:, head], np.stack(scores[name])[:, head]])
-        result[f"visual_{('blend', 'generated')[head]}: real clips against {name}"] = auc_entry(
-            labels, values, np.tile(np.arange(len(real)), 2)
-        )
+        values = np.array(scores[HEADS[head]] + scores[name])
+        title = f"visual_{HEADS[head]}: real clips against {name}"
+        result[title] = auc_entry(labels, values, groups)
     return result

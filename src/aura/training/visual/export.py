@@ -24,6 +24,7 @@ from aura.training.visual.pairs import heldout_blends
 NAME = "visual-lite"
 CARD = Path(__file__).with_name("card.json")  # what no program can know about the weights
 MAX_LOGIT_ERROR = 0.02  # between the trained network and the exported file, on real pictures
+TRAINING_FIELDS = ("command", "data", "data_note", "selection", "run_note")
 # Values; smaller tensors stay float32: the depthwise kernels, with the norms folded in, are few and
 # make nearly all of the error (0.04 logits with them, 0.005 without).
 SMALLEST_HALVED = 33_000
@@ -138,9 +139,8 @@ def export(run: Path, folder: Path, weights: Path, metrics: Path) -> Path:
         },
         "training": {
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-            "command": "python -m aura.training.visual prepare, then train, evaluate, export",
             "config": config,
-            **{field: text[field] for field in ("data", "data_note", "selection", "run_note")},
+            **{field: text[field] for field in TRAINING_FIELDS},
         },
         "metrics": json.loads(metrics.read_text(encoding="utf-8")),
         "limits": text["limits"],
