@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from aura.evaluation.predictions import Header, Prediction
 
 
+FEWEST = 2  # clips of each class; every resample of a single one is the same
+
+
 class Contender(NamedTuple):
     """One evaluation: what it is called here, its header and its clips."""
 
@@ -108,13 +111,20 @@ def compare(contenders: Sequence[Contender], count: int = RESAMPLES) -> Comparis
 
 
 def difference(scores: Scores, base: Scores, count: int = RESAMPLES) -> dict[str, Estimate]:
-    """Figures of `scores` minus those of `base`, entry for entry the same clips."""
+    """Figures of `scores` minus those of `base`, entry for entry the same clips.
+
+    Below `FEWEST` of a class the bounds are nan.
+    """
     mine, theirs = figures_of(scores), figures_of(base)
     once = np.ones(len(base))
     here = mine(once) - theirs(once)
     draws = np.array([mine(weights) - theirs(weights) for weights in resamples(base.groups, count)])
+    few = min(base.fakes, base.reals) < FEWEST
     return {
-        key: Estimate(float(here[index]), *percentile_interval(draws[:, index]))
+        key: Estimate(
+            float(here[index]),
+            *((np.nan, np.nan) if few else percentile_interval(draws[:, index])),
+        )
         for index, key in enumerate(KEYS)
         if not np.isnan(here[index]) and base.reals >= REALS_NEEDED.get(key, 0)
     }
@@ -182,5 +192,7 @@ def signed(estimate: Estimate | None) -> str:
     """
     if estimate is None:
         return "n/a"
+    if np.isnan(estimate.low):
+        return f"{estimate.value:+.2f} [too few clips]"
     star = " *" if estimate.low > 0 or estimate.high < 0 else ""
     return f"{estimate.value:+.2f} [{estimate.low:+.2f}, {estimate.high:+.2f}]{star}"

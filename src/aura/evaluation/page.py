@@ -129,14 +129,17 @@ def comparison_page(comparison: Comparison, roc: str) -> str:
     """The page of a comparison, with ROC curves (SVG of `plots.roc_of_many`)."""
     first = comparison.standings[0]
     keys = [key for key in OF_COMPARISONS if key in first.measured.figures]
-    names = [NAMES[key] for key in keys]
+    names = [one.name for one in comparison.standings]
     figures = [
-        [escape(one.name), *(_cell(one.measured, key) for key in keys)]
-        for one in comparison.standings
+        [escape(NAMES[key]), *(_cell(one.measured, key) for one in comparison.standings)]
+        for key in keys
     ]
     changes = [
-        [escape(one.name), *(escape(signed(one.differences.get(key))) for key in keys)]
-        for one in comparison.standings[1:]
+        [
+            escape(NAMES[key]),
+            *(escape(signed(one.differences.get(key))) for one in comparison.standings[1:]),
+        ]
+        for key in keys
     ]
     sources = [
         [
@@ -156,12 +159,12 @@ def comparison_page(comparison: Comparison, roc: str) -> str:
         _few(first.measured),
         _table(["name", "model", "data", "these clips", "scored clips left out"], sources),
         "<h2>Figures on the shared clips</h2>",
-        _table(["model", *names], figures),
+        _table(["figure", *names], figures),
         f"<h2>Difference to {escape(first.name)}</h2>",
         f"<p>Paired bootstrap over groups, {RESAMPLES:,} resamples: both models are drawn the "
         "same clips. A star marks an interval that leaves out zero; with several models and "
         "figures, some will by chance.</p>",
-        _table(["model", *names], changes),
+        _table(["figure", *names[1:]], changes),
         "<h2>ROC</h2>",
         f'<figure class="wide">{plots.inline(roc, "roc", "ROC curves of all models")}</figure>',
         _method(),

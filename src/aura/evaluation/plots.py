@@ -132,16 +132,18 @@ def curves(
         for index, (name, points) in enumerate(series.items()):
             x = [strength for strength, _ in points]
             color = PALETTE[index % len(PALETTE)]
-            axes.plot(x, [one.value for _, one in points], marker="o", ms=3.5, label=name, c=color)
+            style = ("-", "--", ":")[index // len(PALETTE) % 3]
+            values = [one.value for _, one in points]
+            axes.plot(x, values, marker="o", ms=3.5, label=name, c=color, ls=style)
             if len(series) == 1:
                 low, high = [one.low for _, one in points], [one.high for _, one in points]
                 axes.fill_between(x, low, high, color=color, alpha=0.15, lw=0)
         axes.axhline(0.5, color=INK, alpha=0.5, lw=0.8, ls=":")
         axes.set(xlabel=x_label, ylabel=y_label, ylim=(0, 1.02), title=title)
         if len(series) > 1:
-            axes.legend(loc="lower left", ncols=2)
+            axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
 
-    return draw(paint, SIZE if len(series) == 1 else (6.4, 4.0))
+    return draw(paint, SIZE if len(series) == 1 else (7.0, 3.8))
 
 
 def roc_of_many(named: Mapping[str, Scores]) -> str:
