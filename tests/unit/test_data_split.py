@@ -60,6 +60,22 @@ def test_a_split_that_is_not_wanted_stays_empty() -> None:
     assert Counter(row.split for row in found) == {"train": 10, "val": 10}
 
 
+def test_fakes_can_be_held_for_the_test_with_everybody_in_them() -> None:
+    rows = [*people(20, fakes=0), *people(5, fakes=1)]
+    rows = [
+        replace(row, identity=f"{row.identity}-{i >= 40}", group="") for i, row in enumerate(rows)
+    ]
+    found = split_by_people(rows, (0.6, 0.2, 0.2), fakes_to_test=True)
+    assert {row.split for row in found if row.target} == {"test"}
+    assert {row.split for row in found[40:]} == {"test"}
+    sizes = Counter(row.split for row in found if not row.target)
+    assert sum(sizes.values()) == 45
+    assert abs(sizes["train"] - 27) <= 2
+    assert abs(sizes["val"] - 9) <= 2
+    with pytest.raises(UsageError, match="share is 0"):
+        split_by_people(rows, (0.8, 0.2, 0.0), fakes_to_test=True)
+
+
 @pytest.mark.parametrize("shares", [(0.5, 0.5), (0.9, 0.3, 0.2), (1.2, -0.1, -0.1)])
 def test_shares_that_make_no_sense_are_refused(shares: tuple[float, ...]) -> None:
     with pytest.raises(UsageError, match="sum to 1"):

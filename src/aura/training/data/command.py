@@ -106,6 +106,10 @@ def split_set(
     shares: Annotated[str, typer.Option(help="Of train, val and test.")] = "0.6,0.25,0.15",
     seed: Annotated[int, typer.Option(help="Other numbers, other splits.")] = 0,
     videos: Annotated[bool, typer.Option("--videos", help="Leave out photos and sound.")] = False,
+    fakes_to_test: Annotated[
+        bool,
+        typer.Option("--fakes-to-test", help="Train on self-made fakes, test on these."),
+    ] = False,
 ) -> None:
     """Split by people; see `SPLIT_HELP`."""
     from collections import Counter  # noqa: PLC0415
@@ -116,7 +120,9 @@ def split_set(
         wanted = [float(part) for part in shares.split(",")]
     except ValueError:
         raise UsageError(f"--shares {shares}: give three numbers like 0.6,0.25,0.15") from None
-    rows = split_manifest(manifest, out, wanted, seed=seed, videos_only=videos)
+    rows = split_manifest(
+        manifest, out, wanted, seed=seed, videos_only=videos, fakes_to_test=fakes_to_test
+    )
     typer.echo(f"{out}: {len(rows)} clips")
     for (split, label), count in sorted(Counter((row.split, row.label) for row in rows).items()):
         typer.echo(f"  {split:<8}  {label}  {count:>8}")

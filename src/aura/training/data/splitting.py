@@ -23,7 +23,11 @@ DEFAULT_SHARES = (0.6, 0.25, 0.15)  # train; val, which is halved to select and 
 
 
 def split_by_people(
-    rows: Sequence[Row], shares: Sequence[float] = DEFAULT_SHARES, seed: int = 0
+    rows: Sequence[Row],
+    shares: Sequence[float] = DEFAULT_SHARES,
+    seed: int = 0,
+    *,
+    fakes_to_test: bool = False,
 ) -> list[Row]:
     """The rows with new splits, about as large as asked, both classes dealt alike.
 
@@ -33,6 +37,8 @@ def split_by_people(
 
     Args:
         shares: of train, val and test; they sum to 1.
+        fakes_to_test: whoever is in a fake goes to test, and the shares hold for the others: for
+            training on self-made fakes alone, and measuring on what others made.
 
     Raises:
         UsageError: shares that make no sense, or so few people that a split gets none.
@@ -41,14 +47,22 @@ def split_by_people(
         raise UsageError(f"shares {list(shares)} of train, val and test must sum to 1")
     sets = linked({i: names_of(row) for i, row in enumerate(rows)})
     wanted = [split for split, share in zip(SPLITS, shares, strict=True) if share > 0]
+    if fakes_to_test and SPLITS[-1] not in wanted:
+        raise UsageError("fakes can't go to test: its share is 0")
     if len(sets) < len(wanted):
         raise UsageError(
             f"{len(sets)} people or groups can't fill {' and '.join(wanted)}: the clips share "
             "people with each other; add other people or leave out a split"
         )
-    totals = Counter(row.label for row in rows)
     filled: dict[str, Counter[str]] = {split: Counter() for split in wanted}
     found = list(rows)
+    if fakes_to_test:
+        held = [i for _, clips in sets for i in clips if any(rows[k].target for k in clips)]
+        for i in held:
+            found[i] = replace(rows[i], split=SPLITS[-1])
+        filled[SPLITS[-1]] = Counter(rows[i].label for i in held if not rows[i].target)
+        sets = [one for one in sets if not any(rows[k].target for k in one[1])]
+    totals = Counter(row.label for row in rows if not (fakes_to_test and row.target))
     for _, clips in sorted(sets, key=lambda one: _turn(one, rows, seed)):
         classes = Counter(rows[i].label for i in clips)
         split = max(wanted, key=lambda name: _lack(filled[name], classes, totals, shares, name))
@@ -91,12 +105,13 @@ def split_manifest(
     *,
     seed: int = 0,
     videos_only: bool = False,
+    fakes_to_test: bool = False,
 ) -> list[Row]:
     """Write a manifest with new splits; the old one stays as it is.
 
     Args:
         out: in the manifest's folder or in one above it, since paths are relative to it.
-        videos_only: leave out photos and sound files.
+        videos_only: leave out photos and sound files. fakes_to_test: see `split_by_people`.
 
     Raises:
         UsageError: a place or shares that make no sense. InputError: a manifest that can't be read.
@@ -118,6 +133,6 @@ def split_manifest(
     ]
     if not rows:
         raise UsageError(f"{manifest} lists no video")
-    found = split_by_people(rows, shares, seed)
+    found = split_by_people(rows, shares, seed, fakes_to_test=fakes_to_test)
     write_manifest(out, found)
     return found
