@@ -39,10 +39,19 @@ class NoBars:
         pass
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Networks this small lose more by sharing work than they gain."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     rows = [replace(one, source="lab") for one in made_rows("train", 1, 1)]
-    rows += [replace(one, source="street") for one in made_rows("test", 3, 3)]
+    rows += [replace(one, source="street") for one in made_rows("test", 2, 2)]
     rows += made_rows("val", 2, 0)
     return write_set(tmp_path_factory.mktemp("set"), MadeClips(rows, seconds=2.0))
 
@@ -133,17 +142,17 @@ def test_partial_fakes_are_fake_where_they_are(tmp_path, network):
 
 def test_a_run_writes_figures_conditions_and_notes_and_goes_on(prepared, run_folder, tmp_path):
     out = tmp_path / "out"
-    options = {"bars": NoBars(), "ablation": True, "perturbations": [("control", 0), ("blur", 5)]}
+    options = {"bars": NoBars(), "ablation": True, "perturbations": [("blur", 5)]}
     notes = evaluate_checkpoint(prepared, run_folder, out, **options)
     header, clips = read_predictions(out)
-    assert len(clips) == 6
+    assert len(clips) == 4
     assert {one.split for one in clips} == {"test"}
     assert header.role == "reporting"
     assert header.trained_on == ("lab",)
     assert any("calibrate" in note for note in notes)
     assert any("windows of 0.5 s left out" in note for note in notes)
     found = {path.stem for path in (out / "variants").glob("*/*.jsonl")}
-    assert {"blur-5", "control-0", "video only", "audio only", "no flow"} <= found
+    assert {"blur-5", "video only", "audio only", "no flow"} <= found
     assert {"windows of 2 s", "aggregation max", "aggregation voting"} <= found
     _, top = read_predictions(out / "variants" / "ablation" / "aggregation max.jsonl")
     for one, other in zip(clips, top, strict=True):
@@ -161,7 +170,7 @@ def test_the_command_makes_the_folder_and_prints_the_table(prepared, run_folder,
     raw = json.loads((out / "metrics.json").read_text())
     sha = json.loads((run_folder / "best" / "checkpoint.json").read_text())["weights_sha256"]
     assert raw["model"]["sha256"] == sha
-    assert (raw["clip"]["fakes"], raw["clip"]["reals"]) == (3, 3)
+    assert (raw["clip"]["fakes"], raw["clip"]["reals"]) == (2, 2)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +239,7 @@ def wrongness(network, windows, labels):
         return float(torch.nn.functional.cross_entropy(network(*windows).logits, labels))
 
 
-@pytest.mark.parametrize("attack", [Attack(1, pixels=2.0), Attack(10, pixels=2.0)])
+@pytest.mark.parametrize("attack", [Attack(1, pixels=2.0), Attack(4, pixels=2.0)])
 def test_faces_move_within_epsilon_towards_more_errors(attack, prepared, network):
     batch = batch_of(prepared, network)
     moved = attacked(network, batch, attack)
@@ -247,7 +256,7 @@ def test_faces_move_within_epsilon_towards_more_errors(attack, prepared, network
     assert gained > 2 * abs(wrongness(network, noise, batch.targets.label) - before)
 
 
-@pytest.mark.parametrize("steps", [1, 10])
+@pytest.mark.parametrize("steps", [1, 4])
 def test_sound_moves_within_the_stated_ratio_towards_more_errors(steps, prepared, network):
     batch = batch_of(prepared, network)
     moved = attacked(network, batch, Attack(steps, snr=20.0))
