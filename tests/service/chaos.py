@@ -21,8 +21,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
-
 import httpx2 as httpx
 import psutil
 import servers
@@ -35,8 +33,10 @@ from conftest import new_postgres_database
 from media_factory import moving_texture, write_clip
 
 ATTEMPTS = 5
+JOBS_BETWEEN = (1, 5)  # that end before the next disturbance, so that the run gets on at any speed
+PAUSE_MOST = 20.0  # seconds, if they do not
 FINAL = ("completed", "failed", "cancelled", "dead")
-SETTLE_SECONDS = 180.0
+SETTLE_SECONDS = 900.0
 
 
 def variants(clip: bytes, count: int) -> list[bytes]:
@@ -53,7 +53,7 @@ class Chaos:
         self.random = random.Random(seed)
         self.counts: Counter[str] = Counter()
         self.done = threading.Event()
-        self.poison: str | None = None
+        self.engine: sa.Engine
 
     def start(self) -> None:
         if self.redis is not None:
@@ -78,8 +78,18 @@ class Chaos:
         acts = [self.kill_worker] * 6 + [self.restart_api]
         if self.redis is not None:
             acts += [self.restart_redis, self.kill_fleet_worker]
-        while not self.done.wait(self.random.uniform(0.3, 1.2)):
-            self.random.choice(acts)()
+        while not self.done.is_set():
+            wanted = self.ended() + self.random.randint(*JOBS_BETWEEN)
+            latest = time.monotonic() + PAUSE_MOST
+            while self.ended() < wanted and time.monotonic() < latest and not self.done.wait(0.1):
+                pass
+            if not self.done.wait(self.random.uniform(0, 0.5)):
+                self.random.choice(acts)()
+
+    def ended(self) -> int:
+        query = sa.select(sa.func.count()).where(detection_jobs.c.state.in_(FINAL))
+        with self.engine.connect() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def workers(self) -> list[psutil.Process]:
         """The processes that run jobs now."""
@@ -130,7 +140,7 @@ class Chaos:
         self.api = self.deployment.serve()
         self.counts["API killed and restarted"] += 1
 
-    def hunt_poison(self, engine: sa.Engine) -> None:
+    def hunt_poison(self) -> None:
         """Body of the thread that kills whoever takes the poison file: it stands for a file that
         crashes its decoder."""
         jobs = detection_jobs.c
@@ -139,7 +149,7 @@ class Chaos:
         )
         killed = 0
         while not self.done.wait(0.02):
-            with contextlib.suppress(sa.exc.SQLAlchemyError), engine.connect() as connection:
+            with contextlib.suppress(sa.exc.SQLAlchemyError), self.engine.connect() as connection:
                 row = connection.execute(query).first()
                 if row is None or row.attempt <= killed:
                     continue
@@ -149,10 +159,10 @@ class Chaos:
                 self.counts["killed by the poison file"] += 1
 
 
-def run(mode: str, folder: Path, postgres_url: str, jobs: int, clients: int, seed: int) -> Any:
+def run(mode: str, folder: Path, postgres_url: str, *, jobs: int, clients: int, seed: int) -> Any:
     """One run; returns its figures after checking that every job ended exactly once."""
     redis = servers.Redis(folder) if mode == "fleet" else None
-    settings = {"AURA_MAX_ATTEMPTS": str(ATTEMPTS)}
+    settings = {"AURA_MAX_ATTEMPTS": str(ATTEMPTS), "AURA_LEASE_SECONDS": "2"}
     if redis is not None:
         url = new_postgres_database(postgres_url)
         settings |= {"AURA_DATABASE_URL": url, "AURA_REDIS_URL": redis.url}
@@ -163,10 +173,10 @@ def run(mode: str, folder: Path, postgres_url: str, jobs: int, clients: int, see
     began = time.monotonic()
     try:
         chaos.start()
-        engine = open_database(
+        engine = chaos.engine = open_database(
             settings.get("AURA_DATABASE_URL", f"sqlite:///{deployment.data_dir / 'aura.db'}")
         )
-        ids = submit_all(chaos, engine, variants(clip, jobs), long, clients)
+        ids = submit_all(chaos, variants(clip, jobs), long, clients)
         wait_for_all(engine, len(ids))
         chaos.done.set()
         check(engine, ids)
@@ -187,12 +197,10 @@ def run(mode: str, folder: Path, postgres_url: str, jobs: int, clients: int, see
     }
 
 
-def submit_all(
-    chaos: Chaos, engine: sa.Engine, files: list[bytes], poison: bytes, clients: int
-) -> list[str]:
+def submit_all(chaos: Chaos, files: list[bytes], poison: bytes, clients: int) -> list[str]:
     threads = [
         threading.Thread(target=chaos.disturb, daemon=True),
-        threading.Thread(target=chaos.hunt_poison, args=(engine,), daemon=True),
+        threading.Thread(target=chaos.hunt_poison, daemon=True),
     ]
     ids = [chaos.submit(clients, 0, poison, "poison.mp4")]
     for thread in threads:
@@ -273,7 +281,14 @@ def main() -> None:
         for mode in ("machine", "fleet"):
             folder = Path(name) / f"run-{mode}"
             folder.mkdir()
-            figures = run(mode, folder, url, options.jobs, options.clients, options.seed)
+            figures = run(
+                mode,
+                folder,
+                url,
+                jobs=options.jobs,
+                clients=options.clients,
+                seed=options.seed,
+            )
             sys.stdout.write(json.dumps(figures) + "\n")
             sys.stdout.flush()
 

@@ -15,5 +15,5 @@ if TYPE_CHECKING:
 def test_every_job_ends_exactly_once_whatever_is_killed(
     mode: str, tmp_path: Path, postgres_url: str
 ) -> None:
-    figures = chaos.run(mode, tmp_path, postgres_url, jobs=16, clients=4, seed=1)
+    figures = chaos.run(mode, tmp_path, postgres_url, jobs=6, clients=3, seed=1)
     assert figures["killed by the poison file"] == chaos.ATTEMPTS

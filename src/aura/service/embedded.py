@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 log = get_logger("embedded")
 
 RESTART_PAUSE = 0.5  # seconds before a worker that died is started again, doubled each time
-RESTART_PAUSE_MAX = 30.0  # up to this,
+RESTART_PAUSE_MAX = 5.0  # up to this,
 SETTLED_SECONDS = 60.0  # unless it lived so long
 STOP_SECONDS = 20.0  # for a worker to give its job back before it is killed
 LISTEN_BYTES = 4096

@@ -23,7 +23,7 @@ log = get_logger("fleet")
 
 POOLS = ("prefork", "solo")
 RESTART_PAUSE = 1.0  # seconds before Celery is started again, doubled each time
-RESTART_PAUSE_MAX = 60.0
+RESTART_PAUSE_MAX = 10.0
 SETTLED_SECONDS = 60.0
 
 
