@@ -167,6 +167,14 @@ def test_leading_silence_is_found(tmp_path):
     assert any(one.startswith("leading silence: AUC 1.00") for one in found["shortcuts"].examples)
 
 
+def test_a_set_of_real_clips_alone_is_no_fault(clean):
+    gone = {f"fake/{number:02}.mp4": None for number in range(CLASS_SIZE)}
+    change(clean, **gone)
+    found = [one for one in audit(clean / "manifest.csv").findings if one.check == "classes"]
+    assert {one.state for one in found} == {"note"}
+    assert all("have to be made" in one.text for one in found)
+
+
 def test_files_that_are_broken_missing_or_changed_are_found(clean):
     (clean / "real" / "00.mp4").write_bytes(b"no video at all")
     (clean / "fake" / "00.mp4").unlink()

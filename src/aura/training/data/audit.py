@@ -127,12 +127,16 @@ def _files(seen: Sequence[_Seen]) -> Iterator[Finding]:
 
 def _balance(rows: Sequence[Row]) -> Iterator[Finding]:
     splits = sorted({row.split for row in rows})
+    # Real clips alone can be trained on: fakes are made of them.
+    made = not any(row.target for row in rows if row.split != "test")
     for split in splits:
         counts = Counter(row.label for row in rows if row.split == split)
         name = split or ("all" if splits == [""] else "no split")
         text = f"{name}: {counts['fake']} fake, {counts['real']} real"
         rare = min(counts["fake"], counts["real"])
-        if not rare:
+        if made and counts["real"] and split != "test":
+            yield Finding("classes", "note", f"{text}; fakes have to be made (aura train --pairs)")
+        elif not rare:
             yield Finding("classes", "bad", f"{text}; one class is missing")
         elif rare < RARE_SHARE * counts.total():
             yield Finding("classes", "note", f"{text}; weight the classes, don't quote accuracy")

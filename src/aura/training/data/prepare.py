@@ -336,7 +336,11 @@ def _warnings(clips: Counter[tuple[str, str]], infos: Sequence[ShardInfo]) -> It
         labels = [label for label in ("real", "fake") if clips[split, label]]
         if len(labels) == 1:
             name = f"split {split}" if split else "what has no split"
-            yield f"{name} has {labels[0]} clips only: nothing can be learned or measured on it"
+            remedy = {
+                "real": "fakes have to be made of them (aura train --pairs)",
+                "fake": "nothing can be learned or measured on it",
+            }
+            yield f"{name} has {labels[0]} clips only: {remedy[labels[0]]}"
     if len({info.fps for info in infos}) > 1:
         yield (
             "clips are sampled at different rates, as the contract has it for high resolution; "
