@@ -29,7 +29,6 @@ from deployment import Deployment
 
 from aura.service.database import open_database
 from aura.service.tables import detection_history, detection_jobs, job_events
-from conftest import new_postgres_database
 from media_factory import moving_texture, write_clip
 
 ATTEMPTS = 5
@@ -164,7 +163,7 @@ def run(mode: str, folder: Path, postgres_url: str, *, jobs: int, clients: int, 
     redis = servers.Redis(folder) if mode == "fleet" else None
     settings = {"AURA_MAX_ATTEMPTS": str(ATTEMPTS), "AURA_LEASE_SECONDS": "2"}
     if redis is not None:
-        url = new_postgres_database(postgres_url)
+        url = servers.new_postgres_database(postgres_url)
         settings |= {"AURA_DATABASE_URL": url, "AURA_REDIS_URL": redis.url}
     deployment = Deployment(folder / mode, settings)
     clip = write_clip(folder / "clip.mp4", moving_texture(150, 320, 240)).read_bytes()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 pytest.importorskip("fastapi", reason="needs the extra: pip install 'aura-veracity[service]'")
 
-import psycopg
 import servers
 import structlog
 
@@ -50,20 +48,12 @@ def redis(tmp_path: Path) -> Iterator[servers.Redis]:
     server.stop()
 
 
-def new_postgres_database(server_url: str) -> str:
-    """A new empty database on the server; returns its URL."""
-    name = f"aura_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')  # a name cannot be a parameter
-    return server_url.rsplit("/", 1)[0] + f"/{name}"
-
-
 @pytest.fixture(params=BOTH)
 def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a database without tables."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'aura.db'}"
-    return new_postgres_database(request.getfixturevalue("postgres_url"))
+    return servers.new_postgres_database(request.getfixturevalue("postgres_url"))
 
 
 @pytest.fixture

@@ -23,7 +23,6 @@ import servers
 from chaos import variants
 from deployment import Deployment, finished
 
-from conftest import new_postgres_database
 from media_factory import moving_texture, write_clip
 
 
@@ -92,7 +91,7 @@ def main() -> None:
         for database in ("sqlite", "postgresql"):
             settings = {"AURA_SWEEP_SECONDS": "2", "AURA_LEASE_SECONDS": "30"}
             if database == "postgresql":
-                settings["AURA_DATABASE_URL"] = new_postgres_database(url)
+                settings["AURA_DATABASE_URL"] = servers.new_postgres_database(url)
             deployment = Deployment(folder / database, settings)
             try:
                 deployment.aura("db", "upgrade")

@@ -12,6 +12,7 @@ import shutil
 import socket
 import subprocess
 import time
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,6 +107,14 @@ def postgres(folder: Path) -> Iterator[str]:
         process.terminate()  # "smart" would wait for clients; a second one is "fast"
         process.send_signal(2)
         process.wait(START_SECONDS)
+
+
+def new_postgres_database(server_url: str) -> str:
+    """A new empty database on the server; returns its URL."""
+    name = f"aura_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')  # a name cannot be a parameter
+    return server_url.rsplit("/", 1)[0] + f"/{name}"
 
 
 @dataclass

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,12 +13,10 @@ from deployment import Deployment, finished, neighbour, read_events
 from standardwebhooks.webhooks import Webhook
 
 from aura.report import Report
-from conftest import new_postgres_database
 from media_factory import head, moving_texture, write_clip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     import httpx2 as httpx
     import numpy as np
@@ -39,7 +40,7 @@ def running(
     try:
         if request.param == "fleet":
             redis.start()
-            url = new_postgres_database(request.getfixturevalue("postgres_url"))
+            url = servers.new_postgres_database(request.getfixturevalue("postgres_url"))
             deployment.settings |= {"AURA_DATABASE_URL": url, "AURA_REDIS_URL": redis.url}
             deployment.aura("db", "upgrade")
             deployment.start("worker")
@@ -217,6 +218,21 @@ def test_a_batch_takes_the_good_and_names_the_bad(
     assert (status["total"], status["finished"]) == (1, 1)
 
 
+def test_the_example_in_the_repository_works(running: Deployment, clip: Path) -> None:
+    example = Path(__file__).parents[2] / "examples" / "submit_and_follow.py"
+    url = f"http://127.0.0.1:{running.port}"
+    done = subprocess.run(
+        [sys.executable, str(example), str(clip), url],
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+        timeout=60,
+    )
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("queued")
+    assert lines[-1].startswith("uncertain None")
+
+
 def test_erasing_leaves_nothing(client: httpx.Client, clip: Path) -> None:
     job = finished(client, upload(client, clip).json()["job_id"])
     assert client.delete(f"/jobs/{job['job_id']}").status_code == 204
@@ -235,3 +251,9 @@ def test_the_operators_routes_answer(running: Deployment, client: httpx.Client) 
     assert 'aura_jobs{state="completed"}' in figures
     assert 'aura_stage_seconds_count{stage="analyse"}' in figures
     assert "aura_queue_age_seconds" in figures
+    # Nothing that lets somebody in, or tells where news is sent, is in the log.
+    secret = client.post("/webhooks/secret/rotate").json()["secret"]
+    log = running.log
+    assert "claimed" in log
+    for word in (secret, "whsec_", "signature", "/hook", "Bearer"):
+        assert word not in log
