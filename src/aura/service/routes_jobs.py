@@ -56,8 +56,8 @@ EVENT_SECONDS = 0.5  # between looks for new events
 KEEP_ALIVE_SECONDS = 15.0  # so that proxies see that an event stream lives
 REPORT = "report.json"
 BATCH_MOST = 1000
-# One server-sent event. `id` is its number, without gaps; `data` is JSON with `job_id` and `at`, and
-# with `stage` and `percent` (progress), `verdict` (completed), `kind` and `message` (failed, dead).
+# One server-sent event. `id` is its number, without gaps; `data` is JSON with `job_id` and `at`,
+# and with `stage` and `percent` (progress), `verdict` (completed), `kind` and `message` (failed).
 EVENT = {
     "type": "object",
     "required": ["id", "event", "data"],

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, BackgroundTasks, Header, Query, Request, Response
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
@@ -111,12 +111,14 @@ CREATED: dict[int | str, dict[str, Any]] = {
 async def analyze_video(
     request: Request,
     response: Response,
+    background: BackgroundTasks,
     service: TheService,
     user: Submitter,
     idempotency_key: IdempotencyKey = None,
 ) -> Accepted:
     """Take one video in. The answer comes as soon as it is queued, never after the analysis."""
     taken = await _take(request, service, user, idempotency_key)
+    background.add_task(service.ring)  # whoever waits for an answer need not wait for the queue
     response.headers.update(accepted_headers(taken.job))
     return accepted(taken.job)
 
@@ -132,12 +134,14 @@ async def analyze_video(
 async def detect_video(
     request: Request,
     response: Response,
+    background: BackgroundTasks,
     service: TheService,
     user: Submitter,
     idempotency_key: IdempotencyKey = None,
 ) -> TaskAccepted:
     """Take one video in; ask `GET /status/{task_id}` for it."""
     taken = await _take(request, service, user, idempotency_key)
+    background.add_task(service.ring)  # whoever waits for an answer need not wait for the queue
     response.headers.update(accepted_headers(taken.job))
     response.headers["Location"] = f"/status/{taken.job.id}"
     return TaskAccepted(task_id=taken.job.id, status=taken.job.state.value)
@@ -155,6 +159,7 @@ async def infer_video(
 ) -> Response:
     """Answer with the report, or with a 202 when it takes longer than `wait`."""
     taken = await _take(request, service, user, None)
+    await run_in_threadpool(service.ring)
     return await _wait_for(request, service, taken.job, wait)
 
 
@@ -194,7 +199,11 @@ async def infer(
     summary="Submit several videos at once",
 )
 async def submit_batch(
-    request: Request, response: Response, service: TheService, user: Submitter
+    request: Request,
+    response: Response,
+    background: BackgroundTasks,
+    service: TheService,
+    user: Submitter,
 ) -> BatchAccepted:
     """Take several videos in; what is wrong with one does not keep the others out."""
     batch_id, most = new_id(), service.settings.max_batch
@@ -224,7 +233,7 @@ async def submit_batch(
                 raise Problem(422, "invalid", "send videos as `file`, as many as there are")
             for file in form.files:
                 await add(file.name, submit_file, service, user, file, wish)
-    await run_in_threadpool(service.ring)
+    background.add_task(service.ring)
     response.headers["Location"] = f"/batches/{batch_id}"
     return BatchAccepted(batch_id=batch_id, status_url=f"/batches/{batch_id}", items=items)
 
@@ -249,7 +258,6 @@ async def _take(
                 taken = await run_in_threadpool(
                     submit_file, service, user, file, wish, idempotency_key=key
                 )
-    await run_in_threadpool(service.ring)
     return taken
 
 
