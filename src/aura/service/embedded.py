@@ -19,7 +19,7 @@ from aura.service.context import Service
 from aura.service.limits import limit_memory
 from aura.service.logs import configure_logs, get_logger
 from aura.service.settings import read_settings
-from aura.service.work import run_job
+from aura.service.work import run_job, warm_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,6 +118,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the API, which tells us
     threading.Thread(target=_listen, args=(bell, stop), daemon=True).start()
     log.info("worker_ready", pid=os.getpid())
+    warm = False
     while not stopping.is_set():
         bell.clear()
         try:
@@ -125,7 +126,10 @@ def main() -> None:
         except Exception:  # the database is away, for instance
             log.exception("round_failed")
             done = None
-        if done is None:
+        if done is None and not warm:
+            warm_up()
+            warm = True
+        elif done is None:
             bell.wait(settings.poll_seconds)
     service.close()
 

@@ -19,7 +19,7 @@ from aura.errors import UnreadableMedia
 from aura.faces import Face, FaceDetector, align, face_quality
 from aura.pictures import decode_size, orientation
 from aura.profiles import load_profile
-from aura.report import tidy
+from aura.report import json_ready
 from aura.runtime import load_model, sha256_file
 from aura.versions import tool_versions
 
@@ -62,7 +62,7 @@ def inspect_picture(path: Path, profile: str, name: str) -> dict[str, Any]:
     highest = {key: max((entry[key] for entry in scores), default=None) for key in NAMES}
     every = [value for entry in scores for value in entry.values()]
     cards = [load_model(model).card for model in MODELS]
-    return {
+    found: dict[str, Any] = {
         "job_id": None,
         "kind": "image",
         "prediction": {
@@ -74,8 +74,8 @@ def inspect_picture(path: Path, profile: str, name: str) -> dict[str, Any]:
         "detector_scores": highest,
         "faces": [
             {
-                "box": [tidy(float(value) / scale) for value in face.box],
-                "quality": tidy(face_quality(face, align(rgb, face.landmarks)).score),
+                "box": [float(value) / scale for value in face.box],
+                "quality": face_quality(face, align(rgb, face.landmarks)).score,
                 "scores": entry,
             }
             for face, entry in zip(faces, scores, strict=True)
@@ -102,6 +102,7 @@ def inspect_picture(path: Path, profile: str, name: str) -> dict[str, Any]:
             "finished_at": datetime.now(UTC).isoformat(),
         },
     }
+    return dict(json_ready(found))
 
 
 def read_picture(path: Path, name: str) -> tuple[NDArray[np.uint8], tuple[int, int]]:
@@ -158,5 +159,5 @@ def _scores(rgb: Any, faces: list[Face], profile: str) -> list[dict[str, float]]
         if config is None:
             continue
         score = float(config.build().probability(evidence.logit))
-        found[evidence.subject][evidence.detector] = tidy(score)
+        found[evidence.subject][evidence.detector] = score
     return found

@@ -41,6 +41,18 @@ def worker_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
+def warm_up() -> None:
+    """Load what the default profile needs, so that the first job does not wait for it."""
+    from aura import pipeline  # noqa: PLC0415 - only workers need the networks' libraries
+    from aura.profiles import load_profile  # noqa: PLC0415
+    from aura.runtime import resolve_device  # noqa: PLC0415
+
+    try:
+        pipeline.used_models(load_profile(), resolve_device("auto"))
+    except AuraError as error:  # the first job will say so, to whom it concerns
+        log.warning("not_warmed_up", kind=error.kind)
+
+
 def run_job(
     service: Service, job_id: str | None = None, stopping: threading.Event = NEVER
 ) -> Job | None:
