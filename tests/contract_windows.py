@@ -37,10 +37,11 @@ def made_windows(batch: int = 2, frames: int = 5, seed: int = 3) -> Windows:
     )
 
 
-def settle(network: ContractNetwork, windows: Windows) -> ContractNetwork:
+def settle(network: ContractNetwork, faces: Tensor) -> ContractNetwork:
     """Give random weights the running statistics that pretrained ones come with.
 
-    Without them activations fade over the layers until nothing depends on the input.
+    Without them activations fade over the layers until nothing depends on the input. `faces`
+    (N, 3, 224, 224) in [0, 255].
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     kept = [norm.momentum for norm in norms]
@@ -48,15 +49,15 @@ def settle(network: ContractNetwork, windows: Windows) -> ContractNetwork:
         norm.train()
         norm.momentum = 1.0
     with torch.no_grad():
-        network.appearance(windows.frames.flatten(0, 1))
+        network.appearance(faces)
     for norm, momentum in zip(norms, kept, strict=True):
         norm.momentum = momentum
     network.train(network.training)  # brings those that keep still back to rest
     return network
 
 
-def build(config: ContractConfig) -> ContractNetwork:
-    torch.manual_seed(11)
+def build(config: ContractConfig, seed: int = 11) -> ContractNetwork:
+    torch.manual_seed(seed)
     return ContractNetwork(without_weights(config)).eval()
 
 

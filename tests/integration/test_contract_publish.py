@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,8 +23,8 @@ from aura.training.contract.checkpoint import (  # noqa: E402
     load_checkpoint,
     save_checkpoint,
 )
-from aura.training.contract.config import read_config  # noqa: E402
 from aura.training.contract.dataset import WindowSet  # noqa: E402
+from aura.training.contract.export import PARITY, largest_difference  # noqa: E402
 from aura.training.contract.graph import (  # noqa: E402
     INPUTS,
     OUTPUTS,
@@ -33,82 +33,49 @@ from aura.training.contract.graph import (  # noqa: E402
     made_up_batch,
     write_onnx,
 )
-from aura.training.contract.network import ContractNetwork  # noqa: E402
 from aura.training.contract.people import val_parts  # noqa: E402
-from aura.training.data.extract import Footage  # noqa: E402
 from aura.training.data.manifest import Row, write_manifest  # noqa: E402
 from aura.training.data.prepare import Options, prepare  # noqa: E402
-from aura.training.data.prepared import SHARD_COLUMNS, open_prepared  # noqa: E402
-from aura.training.data.shards import shard_name, write_shard  # noqa: E402
+from aura.training.data.prepared import open_prepared  # noqa: E402
+from contract_windows import build, settle  # noqa: E402
+from made_clips import MadeClips, made_rows, seeing_config, write_set  # noqa: E402
 
 NAME = "contract-v1"
 CLIPS = 24  # of them half calibrate: about six of each class
 
-TINY = {
-    "appearance": {"pretrained": None},
-    "temporal": {"width": 32},
-    "speech": {
-        "hidden": 32,
-        "layers": 1,
-        "width": 32,
-        "architecture": {
-            "num_attention_heads": 2,
-            "intermediate_size": 64,
-            "conv_dim": [16] * 7,
-            "num_conv_pos_embeddings": 8,
-            "num_conv_pos_embedding_groups": 2,
-            "feat_extract_norm": "group",
-            "do_stable_layer_norm": False,
-        },
-    },
-    "fusion": {"width": 32},
-}
+
+class Shades(MadeClips):
+    """A face without sound, bright or dark: the dark ones are the fakes, so there is a difference.
+
+    Args:
+        face: (224, 224, 3) uint8.
+    """
+
+    def __init__(self, face, rows):
+        super().__init__(rows, seconds=1.0, silent=tuple(range(len(rows))))
+        self.face = face
+
+    def load(self, index, span=None):
+        clip = super().load(index, span)
+        shade = (0.25 if clip.row.target else 0.9) + 0.004 * index
+        face = (self.face * shade).astype(np.uint8)
+        crops = np.stack([np.roll(face, int(shift), axis=1) for shift in clip.frame_ids])
+        return replace(clip, faces=clip.faces._replace(crops=crops))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Networks this small lose more by sharing work than they gain."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory, portrait):
-    """Bright and dark faces: the dark ones are called fake, so that there is something to tell."""
-    root = tmp_path_factory.mktemp("faces")
-    rows = []
-    for number in range(CLIPS):
-        fake = number % 2
-        shade = (0.25 if fake else 0.9) + 0.004 * number
-        crop = (portrait[40:264, 110:334] * shade).astype(np.uint8)
-        footage = Footage(
-            fps=5.0,
-            start=0.0,
-            end=1.0,
-            frame_ids=np.arange(5) * 5,
-            times=np.arange(5) / 5,
-            crops=np.stack([np.roll(crop, shift, axis=1) for shift in range(5)]),
-            landmarks=np.zeros((5, 5, 2), np.float32),
-            motion=np.full((5, 2), 0.3, np.float32),
-            sound_start=0.0,
-            sound=np.zeros(0, np.int16),
-            speech=np.zeros(0, np.float32),
-            people=1,
-            sampled=5,
-            without_face=0,
-            with_several=0,
-        )
-        sha256 = hashlib.sha256(footage.crops.tobytes()).hexdigest()
-        info = write_shard(root, shard_name(sha256), footage)
-        places = (info.shard, info.content, info.fps, info.start, info.end)
-        places += (info.frames, info.speech, info.people)
-        rows.append(
-            Row(
-                f"{number:02}.mp4",
-                ("real", "fake")[fake],
-                identity=f"p{number}",
-                split="val",
-                extra=dict(zip(SHARD_COLUMNS, map(str, places), strict=True)),
-            )
-        )
-    write_manifest(root / "clips.csv", rows)
-    head = {"format": 1, "complete": True, "settings": {}, "manifest_sha256": "m"}
-    (root / "prepared.json").write_text(json.dumps(head))
-    assert len(open_prepared(root)) == CLIPS
-    return root
+    rows = made_rows("val", CLIPS // 2, CLIPS // 2)
+    return write_set(tmp_path_factory.mktemp("faces"), Shades(portrait[40:264, 110:334], rows))
 
 
 def logits_of(network, prepared, indices=range(CLIPS)):
@@ -118,17 +85,10 @@ def logits_of(network, prepared, indices=range(CLIPS)):
 
 def tiny_network(prepared, seed=11):
     """Random, with the running statistics that trained weights come with: else nothing passes."""
-    torch.manual_seed(seed)
-    network = ContractNetwork(read_config("small").changed(**TINY)).eval()
+    network = build(seeing_config(), seed)
     clips = open_prepared(prepared)
     faces = np.stack([clips.load(index).faces.crops[0] for index in range(0, CLIPS, 3)])
-    norms = [one for one in network.modules() if isinstance(one, torch.nn.BatchNorm2d)]
-    for norm in norms:
-        norm.momentum = 1.0
-        norm.train()
-    with torch.no_grad():
-        network.appearance(torch.from_numpy(faces).permute(0, 3, 1, 2).float())
-    return network.eval()
+    return settle(network, torch.from_numpy(faces).permute(0, 3, 1, 2).float())
 
 
 @pytest.fixture(scope="module")
@@ -232,23 +192,26 @@ def test_the_card_says_what_the_file_is(released):
         {"enable_audio": False},
         {"enable_video": False},
         {"enable_motion": False, "fusion": {"kind": "concatenation"}},
+        {"temporal": {"kind": "transformer", "model_width": 16, "layers": 2, "heads": 4}},
     ],
 )
 def test_every_kind_of_network_exports_with_the_same_inputs_and_answers(changes, tmp_path):
-    torch.manual_seed(5)
-    network = ContractNetwork(read_config("small").changed(**TINY).changed(**changes)).eval()
+    network = build(seeing_config().changed(**changes), seed=5)
     write_onnx(network, tmp_path / "model.onnx")
     batch = in_all_cases(made_up_batch(network.config, windows=1, frames=7, seed=4))
+    gaps = largest_difference(network, tmp_path / "model.onnx", [batch])
+    assert set(gaps) == {"openvino", "onnxruntime"}
+    assert max(gaps.values()) < PARITY
     with torch.no_grad():
         wanted = Inference(network)(*(torch.from_numpy(batch[name]) for name in INPUTS))
+    outputs = dict(zip(OUTPUTS, wanted, strict=True))
     got = OpenVinoSession(tmp_path / "model.onnx").run(batch)
     assert set(got) == set(OUTPUTS)
-    outputs = dict(zip(OUTPUTS, wanted, strict=True))
     there = (outputs["has_video"] | outputs["has_audio"]).numpy()
     assert there.any()
-    assert np.abs(got["logits"] - outputs["logits"].numpy())[there].max() < 1e-3
-    assert (got["has_video"] == outputs["has_video"].numpy()).all()
-    assert (got["has_audio"] == outputs["has_audio"].numpy()).all()
+    assert np.abs(got["logits"] - outputs["logits"].numpy())[there].max() < PARITY
+    if network.config.enable_video:  # what is compared depends on what was put in
+        assert np.ptp(got["logits"][there]) > 10 * PARITY
 
 
 def test_the_graph_answers_as_the_network_does_when_windows_share_faces(released):

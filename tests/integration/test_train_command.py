@@ -10,18 +10,15 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is in the extra 'train'")
 pytest.importorskip("transformers", reason="transformers is in the extra 'train'")
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-from made_clips import MadeClips, calm_config, made_rows, tiny_config, write_set  # noqa: E402
-
 from aura.training.contract.checkpoint import load_checkpoint, read_info, read_state  # noqa: E402
 from aura.training.contract.logs import read_log  # noqa: E402
+from made_clips import MadeClips, calm_config, made_rows, tiny_config, write_set  # noqa: E402
 
 TIMES = ("seconds", "waited", "windows_per_second")
 

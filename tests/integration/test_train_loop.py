@@ -6,24 +6,11 @@ import math
 import os
 import resource
 import signal
-import sys
-from pathlib import Path
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is in the extra 'train'")
 pytest.importorskip("transformers", reason="transformers is in the extra 'train'")
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-from made_clips import (  # noqa: E402
-    MAKING,
-    MadeClips,
-    calm_config,
-    made_rows,
-    made_set,
-    seeing_config,
-    tiny_config,
-)
 
 from aura.errors import AuraError, Cancelled, UsageError, WeightsError  # noqa: E402
 from aura.training.contract.checkpoint import load_checkpoint, read_info  # noqa: E402
@@ -35,6 +22,15 @@ from aura.training.contract.network import ContractNetwork, Encoded  # noqa: E40
 from aura.training.contract.samples import Batch, Origin  # noqa: E402
 from aura.training.contract.schedule import parameter_groups  # noqa: E402
 from aura.training.contract.settings import Pace, read_settings  # noqa: E402
+from made_clips import (  # noqa: E402
+    MAKING,
+    MadeClips,
+    calm_config,
+    made_rows,
+    made_set,
+    seeing_config,
+    tiny_config,
+)
 
 PACE = Pace(workers=0, log_every=1, tensorboard=False)
 SETTINGS = read_settings(epochs=3, batch=8, windows_per_clip=2, learning_rate=3e-3, pairs=("swap",))

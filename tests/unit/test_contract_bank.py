@@ -12,8 +12,8 @@ from aura.training.contract.bank import Bank, BankSet, Encoder, joined, load_ban
 from aura.training.contract.losses import Targets
 from aura.training.contract.network import ContractNetwork, Encoded, Windows
 from aura.training.contract.samples import Batch, Origin
-from tests.unit.contract_windows import made_windows
-from tests.unit.made_clips import seeing_config
+from contract_windows import made_windows
+from made_clips import seeing_config
 
 if TYPE_CHECKING:
     from pathlib import Path

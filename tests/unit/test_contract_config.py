@@ -66,6 +66,7 @@ def test_a_change_is_laid_over_its_part() -> None:
         ({"speech": {"frozen_layers": 5}}, "frozen_layers"),
         ({"speech": {"width": 32}}, "must be equal"),
         ({"fusion": {"heads": 5}}, "5 heads"),
+        ({"temporal": {"kind": "transformer", "model_width": 30}}, "4 heads"),
         ({"modality_dropout": 1.5}, "modality_dropout"),
         ({"window_frames": (10, 5)}, "window_frames"),
     ],

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is in the extra 'train'")
 pytest.importorskip("transformers", reason="transformers is in the extra 'train'")
 
-from contract_windows import made_windows  # noqa: E402
-
 from aura.errors import UsageError  # noqa: E402
+from aura.evaluation.predictions import Frame, Prediction, Window  # noqa: E402
 from aura.training.contract.__main__ import main  # noqa: E402
 from aura.training.contract.aggregate import METHODS, build_aggregator, clip_score  # noqa: E402
-from aura.training.contract.certainty import Ensemble, mc_dropout  # noqa: E402
+from aura.training.contract.certainty import dropout_passes  # noqa: E402
+from aura.training.contract.checkpoint import CheckpointInfo  # noqa: E402
 from aura.training.contract.config import Loss, read_config  # noqa: E402
 from aura.training.contract.describe import random_targets, without_weights  # noqa: E402
+from aura.training.contract.ensemble import (  # noqa: E402
+    check_members,
+    ensembled,
+    joint_sha256,
+)
 from aura.training.contract.losses import (  # noqa: E402
     UNKNOWN,
     Share,
@@ -25,7 +29,8 @@ from aura.training.contract.losses import (  # noqa: E402
     contract_loss,
     visible_label,
 )
-from aura.training.contract.network import ContractNetwork, Outputs  # noqa: E402
+from aura.training.contract.network import ContractNetwork, Outputs, Windows  # noqa: E402
+from contract_windows import made_windows  # noqa: E402
 
 
 def made_outputs(frame_scores: list[list[float]] | None = None, **fields: object) -> Outputs:
@@ -192,26 +197,35 @@ def network() -> ContractNetwork:
     return ContractNetwork(without_weights(read_config("small"))).eval()
 
 
+def passes_of(network: ContractNetwork, windows: Windows, **options: int) -> torch.Tensor:
+    with torch.no_grad():
+        encoded = network.eval().encode(windows)
+    return dropout_passes(network, encoded, **options)
+
+
 def test_mc_dropout_spreads_repeats_itself_and_leaves_no_trace(network: ContractNetwork) -> None:
     windows = made_windows()
     torch.manual_seed(77)
     state = torch.get_rng_state()
-    one = mc_dropout(network, windows, samples=40, seed=1)
+    one = passes_of(network, windows, passes=40, seed=1)
     assert torch.equal(torch.get_rng_state(), state)
-    assert not network.training
     assert not any(module.training for module in network.modules())
-    assert bool((one.deviation > 1e-3).all())
-    assert bool((one.low < one.fake_score).all())
-    assert bool((one.fake_score < one.high).all())
-    again, other = (
-        mc_dropout(network, windows, 40, seed=1),
-        mc_dropout(network, windows, 40, seed=2),
-    )
-    assert torch.equal(one.fake_score, again.fake_score)
-    assert not torch.equal(one.fake_score, other.fake_score)
+    assert one.shape == (40, len(windows.frames))
+    assert bool((one.std(dim=0) > 1e-3).all())
+    assert torch.equal(one, passes_of(network, windows, passes=40, seed=1))
+    assert not torch.equal(one, passes_of(network, windows, passes=40, seed=2))
     with torch.no_grad():
-        plain = network(*windows).logits.softmax(dim=1)[:, 1]
-    assert torch.allclose(one.fake_score, plain, atol=0.15)
+        logits = network(*windows).logits
+    plain = logits[:, 1] - logits[:, 0]
+    assert torch.allclose(one.mean(dim=0), plain, atol=4 * float(one.std(dim=0).max()) / 40**0.5)
+
+
+def test_in_a_pass_all_windows_of_a_clip_lose_the_same_units(network: ContractNetwork) -> None:
+    windows = made_windows(batch=1)
+    twice = Windows(*(torch.cat([value, value]) for value in windows))
+    found = passes_of(network, twice, passes=10)
+    assert torch.allclose(found[:, 0], found[:, 1], atol=1e-5)
+    assert torch.allclose(found[:, :1], passes_of(network, windows, passes=10), atol=1e-5)
 
 
 def test_mc_dropout_without_dropout_has_no_spread() -> None:
@@ -219,30 +233,48 @@ def test_mc_dropout_without_dropout_has_no_spread() -> None:
         temporal={"dropout": 0.0}, fusion={"dropout": 0.0}, heads={"dropout": 0.0}
     )
     torch.manual_seed(2)
-    found = mc_dropout(ContractNetwork(without_weights(config)), made_windows(), samples=4)
-    assert float(found.deviation.max()) < 1e-6
+    pupil = ContractNetwork(without_weights(config))
+    assert float(passes_of(pupil, made_windows(), passes=10).std(dim=0).max()) < 1e-6
     with pytest.raises(UsageError, match="no interval"):
-        mc_dropout(ContractNetwork(without_weights(config)), made_windows(), samples=1)
+        passes_of(pupil, made_windows(), passes=1)
 
 
-def test_an_ensemble_averages_probabilities_of_three_to_five() -> None:
-    members = []
-    for seed in range(3):
-        torch.manual_seed(seed)
-        members.append(ContractNetwork(without_weights(read_config("small"))))
-    windows = made_windows(batch=1)
-    members[0].train()
-    found = Ensemble(members)(windows)
-    assert members[0].training
-    assert not members[1].eval().training
-    with torch.no_grad():
-        each = [float(one.eval()(*windows).logits.softmax(dim=1)[0, 1]) for one in members]
-    assert float(found.fake_score) == pytest.approx(np.mean(each), abs=1e-6)
-    assert float(found.low) == pytest.approx(min(each), abs=1e-6)
-    assert float(found.high) == pytest.approx(max(each), abs=1e-6)
+def said(score: float, frame: float) -> Prediction:
+    windows = tuple(Window(i / 2, i / 2 + 1, score, None) for i in range(2))
+    return Prediction(
+        "a.mp4", 1, score=score, windows=windows, frames=(Frame(0.0, frame, 1),), disagreement=score
+    )
+
+
+def test_an_ensemble_averages_probabilities_and_reaches_from_one_to_the_other() -> None:
+    found = ensembled([said(0.9, 0.2), said(0.6, 0.4), said(0.3, 0.6)], 0.5)
+    assert found.score == pytest.approx(0.6)
+    assert found.logit == pytest.approx(math.log(0.6 / 0.4))
+    assert found.interval == (0.3, 0.9)
+    assert found.decision == "fake"
+    assert [one.score for one in found.windows] == pytest.approx([0.6, 0.6])
+    assert found.frames[0].score == pytest.approx(0.4)
+    assert [(one.start, one.end) for one in found.segments_found] == [(0.0, 1.5)]
+    assert found.disagreement == pytest.approx(0.6)
+    alone = said(0.7, 0.1)
+    assert ensembled([alone], 0.5) is alone
+
+
+def test_only_three_to_five_different_networks_of_a_kind_are_an_ensemble() -> None:
+    config = read_config("small")
+    infos = [CheckpointInfo(config=config, weights_sha256=str(i)) for i in range(6)]
+    check_members(infos[:1])
+    check_members(infos[:3])
     for count in (2, 6):
         with pytest.raises(UsageError, match=f"these are {count}"):
-            Ensemble((members * 2)[:count])
+            check_members(infos[:count])
+    with pytest.raises(UsageError, match="same weights"):
+        check_members([*infos[:2], infos[0]])
+    deaf = CheckpointInfo(config=config.changed(enable_audio=False), weights_sha256="7")
+    with pytest.raises(UsageError, match="enable_audio differ"):
+        check_members([*infos[:2], deaf])
+    assert joint_sha256(infos[:1]) == "0"
+    assert joint_sha256(infos[:3]) == joint_sha256(infos[2::-1]) != joint_sha256(infos[1:4])
 
 
 @pytest.mark.parametrize("method", ["attention", "lstm"])

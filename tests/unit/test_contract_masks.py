@@ -10,12 +10,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is in the extra 'train'")
 pytest.importorskip("transformers", reason="transformers is in the extra 'train'")
 
-from contract_windows import TOKENS, build, finite, made_windows, run, same  # noqa: E402
-
 from aura.training.contract.config import read_config  # noqa: E402
 from aura.training.contract.fusion import build_fusion  # noqa: E402
 from aura.training.contract.network import ContractNetwork, Windows  # noqa: E402
 from aura.training.contract.temporal import build_temporal  # noqa: E402
+from contract_windows import TOKENS, build, finite, made_windows, run, same  # noqa: E402
 
 if TYPE_CHECKING:
     from torch import nn

@@ -10,7 +10,6 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is in the extra 'train'")
 pytest.importorskip("transformers", reason="transformers is in the extra 'train'")
 
-from contract_windows import SAMPLES, TOKENS, build, finite, made_windows, run, same, settle  # noqa: E402
 from torch import nn  # noqa: E402
 
 from aura.errors import UsageError  # noqa: E402
@@ -25,6 +24,7 @@ from aura.training.contract.network import (  # noqa: E402
     Windows,
     drop_modalities,
 )
+from contract_windows import SAMPLES, TOKENS, build, finite, made_windows, run, same, settle  # noqa: E402
 
 # Adding the same to each key changes no softmax, so these biases rightly have no gradient.
 NO_GRADIENT = (".k_proj.bias", "fusion.key.bias")
@@ -33,7 +33,7 @@ NO_GRADIENT = (".k_proj.bias", "fusion.key.bias")
 @pytest.fixture(scope="module")
 def full() -> ContractNetwork:
     """The full-size network with random weights, built once; tests leave it as they found it."""
-    return settle(build(read_config("full")), made_windows())
+    return settle(build(read_config("full")), made_windows().frames.flatten(0, 1))
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from clips import made_voice
 
 from aura.errors import UsageError
 from aura.training.contract import study
@@ -15,8 +16,7 @@ from aura.training.contract.study import Plan, Study, folds
 from aura.training.contract.talkers import MOUTH, Talkers
 from aura.training.data.manifest import Row
 from aura.training.data.prepared import open_prepared
-from tests.unit.clips import made_voice
-from tests.unit.made_clips import MadeClips, made_rows, seeing_config, write_set
+from made_clips import MadeClips, made_rows, seeing_config, write_set
 
 if TYPE_CHECKING:
     from pathlib import Path

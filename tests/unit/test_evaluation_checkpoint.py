@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -14,21 +15,40 @@ torch = pytest.importorskip("torch", reason="PyTorch is in the extra 'train'")
 pytest.importorskip("transformers", reason="transformers is in the extra 'train'")
 pytest.importorskip("matplotlib", reason="matplotlib is in the extra 'evaluate'")
 
-from made_clips import MadeClips, made_rows, seeing_config, tiny_config, write_set  # noqa: E402
-
 from aura import cli  # noqa: E402
 from aura.calibration import Calibration, sigmoid  # noqa: E402
-from aura.errors import InputError, UsageError  # noqa: E402
+from aura.errors import InputError, UsageError, WeightsError  # noqa: E402
 from aura.evaluation.predictions import read_predictions  # noqa: E402
-from aura.training.contract.adversarial import Attack, attacked  # noqa: E402
-from aura.training.contract.checkpoint import CheckpointInfo, save_checkpoint  # noqa: E402
-from aura.training.contract.evaluate_run import evaluate_checkpoint  # noqa: E402
+from aura.training.contract.adversarial import ATTACKS, Attack, attacked  # noqa: E402
+from aura.training.contract.aggregate import clip_score  # noqa: E402
+from aura.training.contract.aggregate_run import (  # noqa: E402
+    FILE,
+    Sequences,
+    fit_aggregators,
+    fitted_aggregator,
+    load_aggregators,
+)
+from aura.training.contract.calibrate_run import clip_logits  # noqa: E402
+from aura.training.contract.cases import cases  # noqa: E402
+from aura.training.contract.checkpoint import (  # noqa: E402
+    CheckpointInfo,
+    read_info,
+    save_checkpoint,
+)
+from aura.training.contract.dataset import WindowSet  # noqa: E402
+from aura.training.contract.evaluate_run import (  # noqa: E402
+    Work,
+    _attacked,
+    evaluate_checkpoint,
+)
+from aura.training.contract.making import self_made  # noqa: E402
 from aura.training.contract.network import ContractNetwork, Windows  # noqa: E402
-from aura.training.contract.predict import Condition, Predictor, cases  # noqa: E402
+from aura.training.contract.predict import Condition, Predictor  # noqa: E402
 from aura.training.contract.robustness import clip_change  # noqa: E402
 from aura.training.contract.samples import collate, cut_sample  # noqa: E402
 from aura.training.data.clip import Span, Truth  # noqa: E402
 from aura.training.data.prepared import open_prepared  # noqa: E402
+from made_clips import MadeClips, made_rows, seeing_config, tiny_config, write_set  # noqa: E402
 
 
 class NoBars:
@@ -74,14 +94,22 @@ def run_folder(tmp_path_factory, network, prepared):
     return folder
 
 
-def predictor(network, prepared, condition=None, calibration=None):
+def predictor(network, prepared, calibration=None):
     return Predictor(
         network,
-        open_prepared(prepared),
-        calibration or Calibration(),
-        torch.device("cpu"),
-        condition or Condition(),
+        prepared if hasattr(prepared, "rows") else open_prepared(prepared),
+        [],
+        calibration=calibration or Calibration(),
+        device=torch.device("cpu"),
     )
+
+
+def judge(network, prepared, case, *conditions, calibration=None):
+    """One prediction for each condition, in their order."""
+    one = predictor(network, prepared, calibration)
+    found = list(one.judge(case, conditions or (Condition(),)))
+    assert [place for place, _ in found] == list(range(max(1, len(conditions))))
+    return [prediction for _, prediction in found]
 
 
 def first_of(one, name="test"):
@@ -92,7 +120,7 @@ def first_of(one, name="test"):
 def test_a_clips_score_is_the_mean_of_its_windows_logits_calibrated(network, prepared):
     case, found = first_of(prepared)
     calibration = Calibration(temperature=0.5, bias=0.1)
-    said = predictor(network, prepared, calibration=calibration).judge(case, [])
+    said = judge(network, prepared, case, calibration=calibration)[0]
     clip = found.load(case.place)
     samples = [cut_sample(clip, 0, "", start, network.config) for start in (0.0, 0.5, 1.0)]
     with torch.no_grad():
@@ -111,17 +139,64 @@ def test_a_clips_score_is_the_mean_of_its_windows_logits_calibrated(network, pre
 
 def test_switched_off_parts_don_t_matter_and_the_others_do(network, prepared):
     case, _ = first_of(prepared)
-    base = predictor(network, prepared).judge(case, []).logit
-
-    def logit(condition):
-        return predictor(network, prepared, condition).judge(case, []).logit
 
     def darker(clip, name):
         return replace(clip, faces=clip.faces._replace(crops=clip.faces.crops // 2))
 
-    assert logit(Condition(clip=darker)) != pytest.approx(base, abs=1e-5)
-    assert logit(Condition(clip=darker, see=False)) == logit(Condition(see=False))
-    assert len({logit(Condition(see=False)), logit(Condition(hear=False)), base}) == 3
+    blind, deaf = Condition(see=False), Condition(hear=False)
+    dark, dark_blind = Condition(clip=darker), Condition(clip=darker, see=False)
+    found = judge(network, prepared, case, Condition(), dark, blind, dark_blind, deaf)
+    base, darkened, unseen, dark_unseen, unheard = (one.logit for one in found)
+    assert darkened != pytest.approx(base, abs=1e-5)
+    assert dark_unseen == pytest.approx(unseen, abs=1e-6)
+    assert len({unseen, unheard, base}) == 3
+    # As the whole network answers when its inputs are hidden.
+    clip = found_clip(prepared, case)
+    inputs = Windows(*collate([cut_sample(clip, 0, "", 0.0, network.config)]).inputs)
+    inputs = inputs._replace(frames=inputs.frames.float())
+    for hidden, said in (("frame_mask", found[2]), ("speech_mask", found[4])):
+        masked = inputs._replace(**{hidden: torch.zeros_like(getattr(inputs, hidden))})
+        with torch.no_grad():
+            out = network(*masked).logits[0]
+        wanted = float(sigmoid(float(out[1] - out[0])))
+        assert said.windows[0].score == pytest.approx(wanted, abs=1e-5)
+
+
+def found_clip(prepared, case):
+    return open_prepared(prepared).load(case.place)
+
+
+def test_conditions_that_leave_the_faces_alone_encode_each_of_them_once(
+    network, prepared, monkeypatch
+):
+    case, found = first_of(prepared)
+    encoded = []
+    real = network.appearance.forward
+    monkeypatch.setattr(
+        network.appearance, "forward", lambda faces: encoded.append(len(faces)) or real(faces)
+    )
+    quiet = Condition(clip=clip_change("sound-noise", 3, motion=True))
+    conditions = [Condition(), Condition(hear=False), quiet, Condition(few=1)]
+    judge(network, prepared, case, *conditions)
+    assert sum(encoded) == len(found.load(case.place).faces.times) == 10
+
+
+def test_dropout_gives_an_interval_and_leaves_the_score_and_the_network_alone(network, prepared):
+    case, _ = first_of(prepared)
+    plain, unsure = judge(network, prepared, case, Condition(), Condition(passes=40))
+    assert plain.interval is None
+    assert unsure.score == plain.score
+    low, high = unsure.interval
+    assert 0 < low < high < 1
+    assert not any(module.training for module in network.modules())
+    assert judge(network, prepared, case, Condition(passes=40))[0].interval == (low, high)
+
+
+def test_no_more_windows_than_wanted_evenly_spread(network, prepared):
+    case, _ = first_of(prepared)
+    said = judge(network, prepared, case, Condition(few=1), Condition(few=2))
+    assert [(one.start, one.end) for one in said[0].windows] == [(0.5, 1.5)]
+    assert [one.start for one in said[1].windows] == [0.0, 1.0]
 
 
 def test_partial_fakes_are_fake_where_they_are(tmp_path, network):
@@ -133,8 +208,7 @@ def test_partial_fakes_are_fake_where_they_are(tmp_path, network):
         rows = clips.rows
         load, fps_of, span_of = clips.load, clips.fps_of, clips.span_of
 
-    live = Predictor(network, Live(), Calibration(), torch.device("cpu"), Condition())
-    said = live.judge(cases(Live(), [1], ())[0], [])
+    said = judge(network, Live(), cases(Live(), [1], ())[0])[0]
     assert [one.label for one in said.windows] == [0, 1, 1]
     assert {one.label for one in said.frames} == {0}  # only its sound is fake
     assert [tuple(one) for one in said.segments_true] == [("audio", 1.2, 2.0)]
@@ -143,7 +217,7 @@ def test_partial_fakes_are_fake_where_they_are(tmp_path, network):
 def test_a_run_writes_figures_conditions_and_notes_and_goes_on(prepared, run_folder, tmp_path):
     out = tmp_path / "out"
     options = {"bars": NoBars(), "ablation": True, "perturbations": [("blur", 5)]}
-    notes = evaluate_checkpoint(prepared, run_folder, out, **options)
+    notes = evaluate_checkpoint(prepared, [run_folder], out, **options)
     header, clips = read_predictions(out)
     assert len(clips) == 4
     assert {one.split for one in clips} == {"test"}
@@ -151,6 +225,7 @@ def test_a_run_writes_figures_conditions_and_notes_and_goes_on(prepared, run_fol
     assert header.trained_on == ("lab",)
     assert any("calibrate" in note for note in notes)
     assert any("windows of 0.5 s left out" in note for note in notes)
+    assert any("attention and lstm left out" in note for note in notes)
     found = {path.stem for path in (out / "variants").glob("*/*.jsonl")}
     assert {"blur-5", "video only", "audio only", "no flow"} <= found
     assert {"windows of 2 s", "aggregation max", "aggregation voting"} <= found
@@ -158,7 +233,7 @@ def test_a_run_writes_figures_conditions_and_notes_and_goes_on(prepared, run_fol
     for one, other in zip(clips, top, strict=True):
         assert other.score == max(window.score for window in one.windows)
     before = {path: path.read_bytes() for path in out.rglob("*.jsonl")}
-    evaluate_checkpoint(prepared, run_folder, out, **options)
+    evaluate_checkpoint(prepared, [run_folder], out, **options)
     assert {path: path.read_bytes() for path in out.rglob("*.jsonl")} == before
 
 
@@ -197,7 +272,7 @@ def test_options_that_make_no_sense_say_what_would(words, named, run_folder, pre
 def test_splits_that_can_t_be_measured_are_refused(prepared, run_folder, tmp_path):
     for split, words in (("nowhere", "no clip"), ("val", "--pairs all")):
         with pytest.raises(UsageError, match=words):
-            evaluate_checkpoint(prepared, run_folder, tmp_path, bars=NoBars(), split=split)
+            evaluate_checkpoint(prepared, [run_folder], tmp_path, bars=NoBars(), split=split)
     assert not (tmp_path / "predictions.jsonl").exists()
 
 
@@ -207,7 +282,7 @@ def test_a_network_that_gives_no_number_is_told(prepared):
         broken.heads.classifier.bias.fill_(float("nan"))
     case, _ = first_of(prepared)
     with pytest.raises(InputError, match="no number"):
-        predictor(broken, prepared).judge(case, [])
+        judge(broken, prepared, case)
 
 
 def test_damage_reaches_faces_and_speech_and_is_the_same_each_time(prepared):
@@ -294,3 +369,148 @@ def test_hidden_faces_are_not_moved(prepared, network):
     batch.inputs.frame_mask[0, 2:] = False
     moved = attacked(network, batch, Attack(2, pixels=4.0))
     assert torch.equal(moved.frames[0, 2:], batch.inputs.frames[0, 2:])
+
+
+def test_learned_aggregations_are_fitted_kept_and_listed(prepared, run_folder, network, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    clips, place = open_prepared(prepared), torch.device("cpu")
+    weights = read_info(run / "best").weights_sha256
+    with pytest.raises(UsageError, match="aura train"):
+        load_aggregators(run, weights)
+    assert fit_aggregators(run, clips, making=self_made(), device=place)
+    written = (run / FILE).read_bytes()
+    assert not fit_aggregators(run, clips, making=self_made(), device=place)
+    assert (run / FILE).read_bytes() == written
+    learned = load_aggregators(run / "best", weights)
+    assert set(learned) == {"attention", "lstm"}
+    out = tmp_path / "out"
+    evaluate_checkpoint(prepared, [run], out, bars=NoBars(), ablation=True)
+    _, base = read_predictions(out)
+    for name, model in learned.items():
+        _, found = read_predictions(out / "variants" / "ablation" / f"aggregation {name}.jsonl")
+        clip = clips.load(clips.split("test")[0])
+        inputs = Windows(
+            *collate(
+                [cut_sample(clip, 0, "", start, network.config) for start in (0.0, 0.5, 1.0)]
+            ).inputs
+        )
+        with torch.no_grad():
+            joint = network(*inputs._replace(frames=inputs.frames.float())).joint
+            wanted = model(joint[None], torch.ones(1, 3, dtype=torch.bool)).sigmoid()
+        assert found[0].path == base[0].path == clip.row.path
+        assert found[0].score == pytest.approx(float(wanted), abs=1e-4)
+    with pytest.raises(UsageError, match="other weights"):
+        load_aggregators(run, "0" * 64)
+    (run / FILE).write_bytes(written[:-40])
+    with pytest.raises(WeightsError, match="delete it"):
+        load_aggregators(run, weights)
+    assert fit_aggregators(run, clips, making=self_made(), device=place)  # mended
+    assert (run / FILE).read_bytes()[-40:] == written[-40:]
+
+
+def test_fitting_finds_what_tells_the_clips_apart():
+    random = torch.Generator().manual_seed(3)
+    joint, labels = [], []
+    for number in range(60):
+        windows = torch.randn(3 + number % 5, 6, generator=random) * 10 + 100
+        windows[number % 3, 2] += 80.0 * (number % 2)
+        joint.append(windows)
+        labels.append(number % 2)
+    for name in ("attention", "lstm"):
+        model = fitted_aggregator(name, Sequences(joint[:40], labels[:40]))
+        again = fitted_aggregator(name, Sequences(joint[:40], labels[:40]))
+        scores = [clip_score(name, [], one, model) for one in joint]
+        assert scores == [clip_score(name, [], one, again) for one in joint]
+        right = [(score > 0.5) == bool(label) for score, label in zip(scores, labels, strict=True)]
+        assert np.mean(right[40:]) >= 0.9
+
+
+def test_several_runs_judge_together_and_an_aggregation_can_be_chosen(prepared, network, tmp_path):
+    runs = []
+    for number in range(3):
+        torch.manual_seed(number)
+        member = ContractNetwork(seeing_config())
+        runs.append(tmp_path / f"run{number}")
+        save_checkpoint(runs[-1] / "best", member, CheckpointInfo(config=member.config))
+        options = {"bars": NoBars(), "aggregation": "max"}
+        evaluate_checkpoint(prepared, [runs[-1]], tmp_path / f"out{number}", **options)
+    evaluate_checkpoint(prepared, runs, tmp_path / "all", bars=NoBars(), aggregation="max")
+    header, together = read_predictions(tmp_path / "all")
+    assert header.model.startswith("ensemble of 3: ")
+    alone = [read_predictions(tmp_path / f"out{number}")[1] for number in range(3)]
+    for same in zip(together, *alone, strict=True):
+        scores = [one.score for one in same[1:]]
+        assert scores[0] == max(window.score for window in same[1].windows)
+        assert same[0].score == pytest.approx(np.mean(scores))
+        assert same[0].interval == pytest.approx((min(scores), max(scores)))
+    with pytest.raises(UsageError, match="one --model"):
+        evaluate_checkpoint(prepared, runs, tmp_path / "x", bars=NoBars(), adversarial=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"aggregation": "median"}, "attention"),
+        ({"aggregation": "lstm"}, "aura train"),
+        ({"passes": 3}, "at least 10"),
+        ({"passes": 30, "aggregation": "max"}, "--aggregation"),
+    ],
+)
+def test_options_of_a_checkpoint_that_make_no_sense_are_refused(
+    options, named, prepared, run_folder, tmp_path
+):
+    with pytest.raises(UsageError, match=named):
+        evaluate_checkpoint(prepared, [run_folder], tmp_path / "out", bars=NoBars(), **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_attacks_are_held_against_the_same_windows_untouched(prepared, network, monkeypatch):
+    found = open_prepared(prepared)
+    work = Work(
+        [predictor(network, prepared)],
+        [CheckpointInfo(config=network.config)],
+        found,
+        found.split("test"),
+        cases(found, found.split("test"), ()),
+        None,
+        prepared,
+        NoBars(),
+    )
+    wanted = _attacked(work, "logits")
+    assert [one.options["adversarial"] for one in wanted] == [
+        "none",
+        *(attack.name for attack in ATTACKS),
+    ]
+    case = work.cases[0]
+    chosen = [wanted[0], *(one for one in wanted if "2/255" in one.options["setting"])]
+    said = judge(network, prepared, case, *(one.condition for one in chosen))
+    spans = {tuple((w.start, w.end) for w in one.windows) for one in said}
+    assert len(spans) == 1
+    assert all(one.logit > said[0].logit for one in said[1:])  # this clip is real
+
+
+def test_calibration_sees_the_logits_of_the_whole_network_and_each_face_once(
+    prepared, network, monkeypatch
+):
+    clips = open_prepared(prepared)
+    chosen = clips.split("test")
+    source = WindowSet(clips, chosen, network.config)
+    wanted = []
+    for place in chosen:
+        samples = [
+            cut_sample(clips.load(place), place, "", start, network.config)
+            for start in (0.0, 0.5, 1.0)
+        ]
+        inputs = Windows(*collate(samples).inputs)
+        with torch.no_grad():
+            out = network(*inputs._replace(frames=inputs.frames.float())).logits
+        wanted.append(float((out[:, 1] - out[:, 0]).double().mean()))
+    encoded = []
+    real = network.appearance.forward
+    monkeypatch.setattr(
+        network.appearance, "forward", lambda faces: encoded.append(len(faces)) or real(faces)
+    )
+    found = clip_logits(network, source)
+    assert sorted(found.logits) == pytest.approx(sorted(wanted), abs=1e-5)
+    assert sum(encoded) == 10 * len(chosen)  # the windows hold 15

@@ -8,8 +8,6 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is in the extra 'train'")
 pytest.importorskip("transformers", reason="transformers is in the extra 'train'")
 
-from made_clips import MAKING, MadeClips, made_rows, made_set, tiny_config  # noqa: E402
-
 from aura.errors import InputError, UsageError  # noqa: E402
 from aura.training.contract.dataset import Recipe, WindowSet, training_sets  # noqa: E402
 from aura.training.contract.feed import Feed  # noqa: E402
@@ -20,6 +18,7 @@ from aura.training.contract.samples import Batch, window_label  # noqa: E402
 from aura.training.contract.settings import differences, read_settings  # noqa: E402
 from aura.training.data.clip import Span, Truth  # noqa: E402
 from aura.training.data.manifest import Row  # noqa: E402
+from made_clips import MAKING, MadeClips, made_rows, made_set, tiny_config  # noqa: E402
 
 CONFIG = tiny_config()
 TRAINING = Recipe(kinds=("swap", "partial_audio"), augment=True, balance=True, windows=2)

@@ -78,6 +78,12 @@ class Temporal(Part):
     layers: Count = 2
     heads: Count = 4
 
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        if self.kind == "transformer":
+            _check_heads(self.model_width, self.heads)
+        return self
+
 
 class Speech(Part):
     """Encoder of 16 kHz sound to (B, S, width); the first `frozen_layers` never train.
@@ -112,9 +118,13 @@ class Fusion(Part):
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} can't be shared by {self.heads} heads")
+        _check_heads(self.width, self.heads)
         return self
+
+
+def _check_heads(width: int, heads: int) -> None:
+    if width % heads:
+        raise ValueError(f"width {width} can't be shared by {heads} heads")
 
 
 class Heads(Part):

@@ -55,11 +55,7 @@ class Inference(nn.Module):
         seen = frame_mask & ~never
         if config.enable_video:
             appearance = network.appearance(images.permute(0, 3, 1, 2).float())[slots]
-            if config.enable_motion:
-                moved = seen & F.pad(seen[:, :-1], (1, 0), value=False)
-                appearance = torch.cat(
-                    [appearance, torch.where(moved[..., None], motion, 0.0)], dim=2
-                )
+            appearance = network.beside_motion(appearance, motion, seen)
         else:
             seen = seen & (slots < 0)
             appearance = motion.new_zeros(*slots.shape, config.frame_width)
@@ -95,8 +91,6 @@ def write_onnx(network: ContractNetwork, path: Path) -> None:
     example = made_up_batch(network.config, windows=2, frames=network.config.window_frames[0])
     was_training = network.training
     network.eval()
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # one operator for a whole layer: no ONNX has it
     with torch.no_grad(), warnings.catch_warnings():
         # The tracer warns of every shape that it takes for a constant; parity on other shapes
         # shows that none of them was one.
@@ -111,7 +105,6 @@ def write_onnx(network: ContractNetwork, path: Path) -> None:
             opset_version=OPSET,
             dynamo=False,
         )
-    torch.backends.mha.set_fastpath_enabled(fast)
     network.train(was_training)
 
 

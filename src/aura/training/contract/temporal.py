@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from aura.training.sync.stem import Block
+
 if TYPE_CHECKING:
     from aura.training.contract.config import Temporal
 
@@ -58,16 +60,9 @@ class TemporalTransformer(nn.Module):
         super().__init__()
         width = config.model_width
         self.enter = nn.Linear(inputs, width)
-        layer = nn.TransformerEncoderLayer(
-            width,
-            config.heads,
-            4 * width,
-            config.dropout,
-            "gelu",
-            batch_first=True,
-            norm_first=True,
+        self.blocks = nn.ModuleList(
+            Block(width, config.heads, config.dropout) for _ in range(config.layers)
         )
-        self.layers = nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)
         self.leave = nn.Linear(width, config.width)
         self.norm = nn.LayerNorm(config.width)
 
@@ -76,8 +71,10 @@ class TemporalTransformer(nn.Module):
         frames = torch.where(mask[..., None], frames, 0.0)
         states = self.enter(frames)
         states = states + positions(states.shape[1], states.shape[2], states)
-        hidden = ~mask & mask.any(dim=1, keepdim=True)
-        out: Tensor = self.norm(self.leave(self.layers(states, src_key_padding_mask=hidden)))
+        attended = mask | ~mask.any(dim=1, keepdim=True)
+        for block in self.blocks:
+            states = block(states, attended)
+        out: Tensor = self.norm(self.leave(states))
         return out
 
 

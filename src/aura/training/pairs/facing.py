@@ -7,9 +7,9 @@ frame-wise generators do.
 What could give a blend away beside its border and the step across it, and what is done about it:
 
 - Softness from moving and resampling the pasted face, the changed colour, the tremble. The control
-  is the same face moved, changed and trembling with the mask open everywhere (about half of them) or the
-  same surround with the mask shut: inside and outside each look like those of the fake, only never
-  both in one picture. And some blends move the surround and keep the face as it was.
+  is the same face moved, changed and trembling with the mask open everywhere (about half of them)
+  or the same surround with the mask shut: inside and outside each look like those of the fake, only
+  never both in one picture. And some blends move the surround and keep the face as it was.
 - In a stretch: that something changes at its edges. The control changes there too, as a whole.
 """
 

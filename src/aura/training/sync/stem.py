@@ -67,28 +67,36 @@ def _variable(stream: BinaryIO) -> tuple[str, NDArray[Any]]:
 
 
 class Block(nn.Module):
-    """One pre-norm transformer block."""
+    """One pre-norm transformer block, written out: engines run what they can't of PyTorch's own.
 
-    def __init__(self) -> None:
+    Args:
+        width: of a place, a multiple of `heads`. dropout: share, in training alone.
+    """
+
+    def __init__(self, width: int = WIDTH, heads: int = HEADS, dropout: float = 0.0) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(WIDTH)
-        self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
-        self.out = nn.Linear(WIDTH, WIDTH)
-        self.norm2 = nn.LayerNorm(WIDTH)
-        self.up = nn.Linear(WIDTH, 4 * WIDTH)
-        self.down = nn.Linear(4 * WIDTH, WIDTH)
+        self.heads, self.head_width = heads, width // heads
+        self.norm1 = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.norm2 = nn.LayerNorm(width)
+        self.up = nn.Linear(width, 4 * width)
+        self.down = nn.Linear(4 * width, width)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, attended: Tensor | None = None) -> Tensor:
-        """(B, T, 384) -> (B, T, 384); only `attended` (B, T) places are looked at, if given."""
+        """(B, T, width) to the same; only `attended` (B, T) places are looked at, if given."""
         batch, length, _ = x.shape
-        parts = self.qkv(self.norm1(x)).reshape(batch, length, 3, HEADS, WIDTH // HEADS)
+        parts = self.qkv(self.norm1(x)).reshape(batch, length, 3, self.heads, self.head_width)
         query, key, value = parts.permute(2, 0, 3, 1, 4)
-        scores = query @ key.transpose(-1, -2) * (WIDTH // HEADS) ** -0.5
+        scores = query @ key.transpose(-1, -2) * self.head_width**-0.5
         if attended is not None:
             scores = scores.masked_fill(~attended[:, None, None], -torch.inf)
-        weights = scores.softmax(-1)
-        x = x + self.out((weights @ value).transpose(1, 2).reshape(batch, length, WIDTH))
-        y: Tensor = x + self.down(functional.gelu(self.up(self.norm2(x))))
+        weights = self.dropout(scores.softmax(-1))
+        answered = (weights @ value).transpose(1, 2).flatten(2)
+        x = x + self.dropout(self.out(answered))
+        inner = self.dropout(functional.gelu(self.up(self.norm2(x))))
+        y: Tensor = x + self.dropout(self.down(inner))
         return y
 
 
