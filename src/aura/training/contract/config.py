@@ -2,7 +2,8 @@
 
 `full.json` is the locked Model Contract, `small.json` the same network on encoders that two cores
 can train, `quick.json` the same on encoders that ship with the package and keep still, so that what
-stands on them trains in minutes. A key that no model knows is an error: a misspelt switch must not pass for its default.
+stands on them trains in minutes. A key that no model knows is an error: a misspelt switch must not
+pass for its default.
 """
 
 from __future__ import annotations
