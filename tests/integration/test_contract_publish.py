@@ -39,6 +39,7 @@ from aura.training.data.prepare import Options, prepare  # noqa: E402
 from aura.training.data.prepared import open_prepared  # noqa: E402
 from contract_windows import build, settle  # noqa: E402
 from made_clips import MadeClips, made_rows, seeing_config, write_set  # noqa: E402
+from training_runs import one_thread  # noqa: E402
 
 NAME = "contract-v1"
 CLIPS = 24  # of them half calibrate: about six of each class
@@ -65,11 +66,8 @@ class Shades(MadeClips):
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread():
-    """Networks this small lose more by sharing work than they gain."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")

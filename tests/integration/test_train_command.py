@@ -17,29 +17,14 @@ torch = pytest.importorskip("torch", reason="PyTorch is in the extra 'train'")
 pytest.importorskip("transformers", reason="transformers is in the extra 'train'")
 
 from aura.training.contract.checkpoint import load_checkpoint, read_info, read_state  # noqa: E402
-from aura.training.contract.logs import read_log  # noqa: E402
 from made_clips import MadeClips, calm_config, made_rows, tiny_config, write_set  # noqa: E402
-
-TIMES = ("seconds", "waited", "windows_per_second")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread(monkeypatch):
-    """As the processes that the tests start have: sums in another order are other sums."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+from training_runs import curve, one_thread, weights  # noqa: E402
 
 
-def weights(run, name="latest"):
-    return (run / name / "weights.safetensors").read_bytes()
-
-
-def curve(run):
-    """The log without what the clock says."""
-    return [{k: v for k, v in one.items() if k not in TIMES} for one in read_log(run)]
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")

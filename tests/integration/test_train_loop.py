@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import resource
+import shutil
 import signal
 
 import pytest
@@ -31,20 +32,16 @@ from made_clips import (  # noqa: E402
     seeing_config,
     tiny_config,
 )
+from training_runs import curve, one_thread, weights  # noqa: E402
 
 PACE = Pace(workers=0, log_every=1, tensorboard=False)
 SETTINGS = read_settings(epochs=3, batch=8, windows_per_clip=2, learning_rate=3e-3, pairs=("swap",))
-TIMES = ("seconds", "waited", "windows_per_second")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(monkeypatch):
-    """As the processes that the tests start have: sums in another order are other sums."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    with one_thread():
+        yield
 
 
 def network(config=None):
@@ -65,13 +62,17 @@ def train(folder, settings=SETTINGS, pace=PACE, config=None, **options) -> FitRe
     return fit(net, *both, settings, folder, pace=pace, **options)
 
 
-def weights(run, name="latest"):
-    return (run / name / "weights.safetensors").read_bytes()
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of `SETTINGS` to its end, which others are compared with; nobody writes to it."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    train(run)
+    return run
 
 
-def curve(run):
-    """The log without what the clock says."""
-    return [{k: v for k, v in one.items() if k not in TIMES} for one in read_log(run)]
+@pytest.fixture
+def finished(whole, tmp_path):
+    return shutil.copytree(whole, tmp_path / "run")
 
 
 class Stop:
@@ -151,16 +152,15 @@ def test_encoders_have_their_rate_and_norms_do_not_decay():
 
 
 @pytest.mark.parametrize("step", [1, 4, 6])
-def test_a_run_broken_off_anywhere_ends_as_if_it_had_not_been(tmp_path, step):
+def test_a_run_broken_off_anywhere_ends_as_if_it_had_not_been(tmp_path, whole, step):
     """An epoch has four steps: within the first, just before its validation, within the second."""
     pace = PACE.model_copy(update={"checkpoint_every": 1})
-    train(tmp_path / "whole")
     with pytest.raises(Killed):
         train(tmp_path / "run", pace=pace, hook=Stop(step, die))
     train(tmp_path / "run", pace=pace.model_copy(update={"workers": 1}))
-    assert curve(tmp_path / "run") == curve(tmp_path / "whole")
+    assert curve(tmp_path / "run") == curve(whole)
     for name in ("best", "latest"):
-        assert weights(tmp_path / "run", name) == weights(tmp_path / "whole", name)
+        assert weights(tmp_path / "run", name) == weights(whole, name)
 
 
 def test_the_network_that_sees_resumes_exactly_as_well(tmp_path):
@@ -180,8 +180,7 @@ def test_the_network_that_sees_resumes_exactly_as_well(tmp_path):
     assert not torch.equal(before.state_dict()[stem], after.state_dict()[stem])
 
 
-def test_ctrl_c_keeps_everything_and_says_how_to_go_on(tmp_path):
-    train(tmp_path / "whole")
+def test_ctrl_c_keeps_everything_and_says_how_to_go_on(tmp_path, whole):
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(Cancelled, match=r"after step 3 of 12; .*latest has everything.*again"):
         train(tmp_path / "run", hook=Stop(3, lambda: os.kill(os.getpid(), signal.SIGINT)))
@@ -189,33 +188,31 @@ def test_ctrl_c_keeps_everything_and_says_how_to_go_on(tmp_path):
     told = []
     train(tmp_path / "run", tell=told.append)
     assert told[0] == "going on after step 3 of 12"
-    assert curve(tmp_path / "run") == curve(tmp_path / "whole")
-    assert weights(tmp_path / "run") == weights(tmp_path / "whole")
+    assert curve(tmp_path / "run") == curve(whole)
+    assert weights(tmp_path / "run") == weights(whole)
 
 
-def test_a_finished_run_is_left_alone(tmp_path):
-    first = train(tmp_path / "run")
-    before = weights(tmp_path / "run")
+def test_a_finished_run_is_left_alone(finished):
+    before = weights(finished)
     told = []
-    again = train(tmp_path / "run", tell=told.append)
-    assert (again.steps, again.epochs) == (first.steps, first.epochs) == (12, 3)
-    assert again.best["epoch"] == first.best["epoch"]
+    again = train(finished, tell=told.append)
+    assert (again.steps, again.epochs) == (12, 3)
+    assert again.best["epoch"] == read_info(finished / "best").epoch
     assert "to its end already" in told[0]
-    assert weights(tmp_path / "run") == before
+    assert weights(finished) == before
 
 
-def test_other_settings_are_refused_by_name_and_nothing_is_touched(tmp_path):
-    train(tmp_path / "run")
-    before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
+def test_other_settings_are_refused_by_name_and_nothing_is_touched(finished):
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
     other = SETTINGS.model_copy(update={"learning_rate": 1e-5})
     with pytest.raises(UsageError, match=r"learning_rate was 0\.003 and is 1e-05 now"):
-        train(tmp_path / "run", other)
+        train(finished, other)
     with pytest.raises(UsageError, match=r"config\.heads\.dropout was 0\.3 and is 0\.1 now"):
-        train(tmp_path / "run", config=tiny_config(heads={"dropout": 0.1}))
+        train(finished, config=tiny_config(heads={"dropout": 0.1}))
     other_data = sets(clips=MadeClips(made_rows("train", 5, 4) + made_rows("val", 4, 4)))
     with pytest.raises(UsageError, match="data was"):
-        fit(network(), *other_data, SETTINGS, tmp_path / "run", pace=PACE)
-    assert {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()} == before
+        fit(network(), *other_data, SETTINGS, finished, pace=PACE)
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
 
 
 def test_a_folder_with_other_things_in_it_is_no_run(tmp_path):
@@ -265,8 +262,7 @@ def test_an_infinite_gradient_stops_before_it_reaches_the_weights(tmp_path):
     assert not (tmp_path / "run" / "latest").exists()
 
 
-def test_a_full_disk_stops_the_run_and_room_lets_it_go_on(tmp_path):
-    train(tmp_path / "whole")
+def test_a_full_disk_stops_the_run_and_room_lets_it_go_on(tmp_path, whole):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
@@ -279,17 +275,17 @@ def test_a_full_disk_stops_the_run_and_room_lets_it_go_on(tmp_path):
         signal.signal(signal.SIGXFSZ, before)
     assert read_info(tmp_path / "run" / "latest").step == 4
     train(tmp_path / "run")
-    assert curve(tmp_path / "run") == curve(tmp_path / "whole")
-    assert weights(tmp_path / "run") == weights(tmp_path / "whole")
+    assert curve(tmp_path / "run") == curve(whole)
+    assert weights(tmp_path / "run") == weights(whole)
 
 
 def test_it_stops_early_when_nothing_gets_better(tmp_path):
     settings = SETTINGS.model_copy(
-        update={"epochs": 9, "early_stop": 2, "learning_rate": 1e-12, "select_by": "auc"}
+        update={"epochs": 6, "early_stop": 2, "learning_rate": 1e-12, "select_by": "auc"}
     )
     result = train(tmp_path / "run", settings)
     assert result.early
-    assert result.epochs < 9
+    assert result.epochs < 6
     epochs = [one for one in read_log(tmp_path / "run") if one["event"] == "epoch"]
     assert [one["best"] for one in epochs[-2:]] == [False, False]
     assert train(tmp_path / "run", settings).epochs == result.epochs
