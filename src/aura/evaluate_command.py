@@ -52,7 +52,11 @@ def evaluate(
     *,
     profile: Annotated[str | None, typer.Option(help="Which detectors to use (lite).")] = None,
     model: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="A run of `aura train`, on prepared data.")
+        list[Path] | None,
+        typer.Option(
+            metavar="RUN",
+            help="A run of `aura train`, on prepared data; 3 to 5 of them are an ensemble.",
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write predictions, figures and page there.")
@@ -74,6 +78,19 @@ def evaluate(
     ablation: Annotated[
         bool, typer.Option("--ablation", help="Switch off parts of the checkpoint.")
     ] = False,
+    aggregation: Annotated[
+        str,
+        typer.Option(
+            help="From windows to the clip (checkpoints): logits (their mean), mean, max, top-k, "
+            "voting, attention or lstm."
+        ),
+    ] = "logits",
+    mc_dropout: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=0, help="Passes with dropout on, for an interval (checkpoints); 30."
+        ),
+    ] = 0,
     split: Annotated[str, typer.Option(help="Which split of a prepared set.")] = "test",
     pairs: Annotated[
         str | None,
@@ -94,13 +111,16 @@ def evaluate(
         _check_out(out)
     wanted = _perturbations(robustness, levels)
     prepared = (data / PREPARED_MARK).is_file()
-    if model is None:
+    if not model:
         if prepared:
             raise UsageError(
                 f"{data} is a prepared set, which a checkpoint is measured on: add --model RUN"
             )
-        if adversarial or ablation:
-            raise UsageError("--adversarial and --ablation need a checkpoint: add --model RUN")
+        if adversarial or ablation or mc_dropout or aggregation != "logits":
+            raise UsageError(
+                "--adversarial, --ablation, --aggregation and --mc-dropout need a checkpoint: add "
+                "--model RUN"
+            )
         header = _profile_header(data, profile or "lite", role)
         with _bars(quiet=quiet) as bars:
             run = _profile_run(profile or "lite", device, bars)
@@ -125,6 +145,8 @@ def evaluate(
             bars=bars,
             split=split,
             pairs=pairs,
+            aggregation=aggregation,
+            passes=mc_dropout,
             perturbations=wanted,
             adversarial=adversarial,
             ablation=ablation,

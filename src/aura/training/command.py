@@ -21,9 +21,10 @@ STORE_VARIABLE = "AURA_ENCODERS"
 
 TRAIN_HELP = (
     "Train the contract network on a prepared data set.\n\n"
-    "RUN gets best/ and latest/ (weights as safetensors, and what they are), log.jsonl and "
-    "tensorboard/. Stopped or killed, run the same command again: it goes on from the last "
-    "checkpoint and ends with the same weights. On several GPUs or processes: torchrun "
+    "RUN gets best/ and latest/ (weights as safetensors, and what they are), log.jsonl, "
+    "tensorboard/, and behind the best weights aggregators.safetensors (attention and LSTM over "
+    "the windows of a clip). Stopped or killed, run the same command again: it goes on from the "
+    "last checkpoint and ends with the same weights. On several GPUs or processes: torchrun "
     "--nproc-per-node N -m aura train ...\n\n"
     "Exit codes: 0 trained, 1 the loss is not a number or another process died, 2 wrong option or "
     "other settings than the run began with, 3 data can't be read, 4 weights or environment, "
@@ -156,6 +157,7 @@ def _train(
     import torch  # noqa: PLC0415
 
     from aura.cli import progress_bars  # noqa: PLC0415
+    from aura.training.contract.aggregate_run import fit_aggregators  # noqa: PLC0415
     from aura.training.contract.dataset import Recipe, training_sets  # noqa: PLC0415
     from aura.training.contract.distributed import joined  # noqa: PLC0415
     from aura.training.contract.loop import fit  # noqa: PLC0415
@@ -189,4 +191,16 @@ def _train(
             hook=bars.begin(out.resolve().name),
             tell=tell,
         )
-        return result, team.leads
+        leads, device = team.leads, team.device
+    # By one process alone, after the others are done: it is over soon and talks to nobody.
+    if leads:
+        with progress_bars(quiet=quiet) as bars:
+            fit_aggregators(
+                out,
+                clips,
+                making=self_made(),
+                device=device,
+                workers=pace.workers,
+                hook=bars.begin(out.resolve().name),
+            )
+    return result, leads

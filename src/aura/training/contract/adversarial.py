@@ -21,7 +21,7 @@ from aura.training.data.clip import UNKNOWN
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from aura.training.contract.network import ContractNetwork
+    from aura.training.contract.network import ContractNetwork, Look
     from aura.training.contract.samples import Batch
 
 PGD_STEPS = 10
@@ -67,20 +67,26 @@ ATTACKS = (
 )
 
 
-def attacked(network: ContractNetwork, batch: Batch, attack: Attack) -> Windows:
+def attacked(
+    network: ContractNetwork, batch: Batch, attack: Attack, look: Look | None = None
+) -> Windows:
     """The batch's windows, moved against the network within the budget.
 
     Args:
-        network: in evaluation mode. batch: `inputs` are windows with float32 frames; a window
-            whose answer nobody knows is pushed by that of its clip.
+        network: in evaluation mode. batch: `inputs` are windows; pictures may be uint8 and come
+            back so where only sound moves. A window whose answer nobody knows is pushed by that of
+            its clip. look: of `ContractNetwork.encode`, for faces that stay as they are.
     """
     clean = Windows(*batch.inputs)
-    labels = batch.targets.label
+    if attack.pixels:
+        clean = clean._replace(frames=clean.frames.to(clean.motion.device).float())
+    labels = batch.targets.label.to(clean.motion.device)
     whole = torch.tensor([one.label for one in batch.origins], device=labels.device)
     labels = torch.where(labels == UNKNOWN, whole, labels)
     faces, sound = _budgets(clean, attack)
     seen = clean.frame_mask[..., None, None, None]
-    shift, noise = torch.zeros_like(clean.frames), torch.zeros_like(clean.sound)
+    shift = torch.zeros(clean.frames.shape if attack.pixels else (), device=labels.device)
+    noise = torch.zeros_like(clean.sound)
     if attack.steps > 1:
         random = torch.Generator().manual_seed(attack.seed)
         shift = _uniform(shift, random) * faces
@@ -89,10 +95,18 @@ def attacked(network: ContractNetwork, batch: Batch, attack: Attack) -> Windows:
     flags = [one.requires_grad for one in network.parameters()]
     network.requires_grad_(requires_grad=False)  # only inputs are wanted
     try:
+        with torch.no_grad():  # what the attack leaves alone is encoded once
+            encoded = network.encode(clean, look)
         for _ in range(attack.steps):
             shift, noise = shift.requires_grad_(), noise.requires_grad_()
             moved = _moved(clean, shift, noise, seen)
-            logits = network(*moved).logits
+            if attack.pixels:
+                seeing = network.encode_faces(moved.frames, moved.motion, moved.frame_mask)
+                encoded = encoded._replace(appearance=seeing)
+            if attack.snr:
+                speech, _ = network.speech(moved.sound, moved.speech_mask)
+                encoded = encoded._replace(speech=speech)
+            logits = network.decide(encoded).logits
             gain = torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
             wanted = [one for one, used in ((shift, attack.pixels), (noise, attack.snr)) if used]
             slopes = iter(torch.autograd.grad(gain, wanted, allow_unused=True))
@@ -117,8 +131,13 @@ def _budgets(clean: Windows, attack: Attack) -> tuple[Tensor | float, Tensor | f
 
 
 def _moved(clean: Windows, shift: Tensor, noise: Tensor, seen: Tensor) -> Windows:
-    """Within what pictures and sound can hold, and nowhere that the network does not look."""
-    frames = (clean.frames + shift * seen).clamp(0.0, BRIGHTEST)
+    """Within what pictures and sound can hold, and nowhere that the network does not look.
+
+    A `shift` without axes leaves the pictures as they are.
+    """
+    frames = clean.frames
+    if shift.ndim:
+        frames = (frames + shift * seen).clamp(0.0, BRIGHTEST)
     sound = (clean.sound + noise * clean.speech_mask).clamp(-1.0, 1.0)
     return clean._replace(frames=frames, sound=sound)
 

@@ -22,6 +22,28 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 HIDDEN = 64
+SMALLEST_SPREAD = 1e-3  # a value that never changed in training must not explode when it does
+
+
+class Scale(nn.Module):
+    """Brings each value to mean 0 and spread 1 over the windows that it was fitted on."""
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("spread", torch.ones(width))
+
+    def fit(self, windows: Tensor) -> None:
+        """Measure (N, width)."""
+        self.mean.copy_(windows.mean(dim=0))
+        self.spread.copy_(windows.std(dim=0, correction=0).clamp(min=SMALLEST_SPREAD))
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """(..., width) to the same."""
+        return (windows - self.mean) / self.spread
 
 
 class AttentionAggregator(nn.Module):
@@ -29,13 +51,19 @@ class AttentionAggregator(nn.Module):
 
     def __init__(self, width: int, hidden: int = HIDDEN) -> None:
         super().__init__()
+        self.scale = Scale(width)
         self.content, self.gate = nn.Linear(width, hidden), nn.Linear(width, hidden)
         self.weigh = nn.Linear(hidden, 1)
         self.classifier = nn.Linear(width, 1)
+        # It begins as the mean of the windows. From random weights it may first learn to look away
+        # from the windows that matter, and then nothing tells it to look back.
+        for layer in (self.weigh, self.classifier):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
     def forward(self, windows: Tensor, mask: Tensor) -> Tensor:
         """Weigh the windows, then judge their mean; each clip has at least one window."""
-        windows = torch.where(mask[..., None], windows, 0.0)
+        windows = torch.where(mask[..., None], self.scale(windows), 0.0)
         gated = self.content(windows).tanh() * self.gate(windows).sigmoid()
         scores = self.weigh(gated)[..., 0].masked_fill(~mask, -torch.inf)
         weights = scores.softmax(dim=1)
@@ -51,13 +79,16 @@ class LSTMAggregator(nn.Module):
 
     def __init__(self, width: int, hidden: int = HIDDEN) -> None:
         super().__init__()
+        self.scale = Scale(width)
         self.lstm = nn.LSTM(width, hidden, batch_first=True)
         self.classifier = nn.Linear(hidden, 1)
 
     def forward(self, windows: Tensor, mask: Tensor) -> Tensor:
         """Judge the state after the last window."""
         lengths = mask.sum(dim=1).cpu()
-        packed = pack_padded_sequence(windows, lengths, batch_first=True, enforce_sorted=False)
+        packed = pack_padded_sequence(
+            self.scale(windows), lengths, batch_first=True, enforce_sorted=False
+        )
         _, (last, _) = self.lstm(packed)
         logits: Tensor = self.classifier(last[-1])
         return logits[:, 0]

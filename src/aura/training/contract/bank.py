@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from aura.errors import UsageError
+from aura.training.contract.known_faces import KnownFaces
 from aura.training.contract.losses import Targets
 from aura.training.contract.network import ContractNetwork, Encoded, Windows
 from aura.training.contract.samples import Batch, Origin
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from aura.training.contract.config import ContractConfig
 
-FACES_AT_ONCE = 16
 ENCODED, TARGETS = "encoded.", "targets."  # prefixes of names in a file
 ORIGINS = "origins"
 
@@ -80,7 +79,7 @@ class Encoder:
             if any(p.requires_grad for p in getattr(network, name).parameters()):
                 raise UsageError(f"the {name} encoder trains: windows can't be encoded in advance")
         self.network = network.eval()
-        self._known: dict[bytes, Tensor] = {}
+        self._look = KnownFaces(network)
 
     @torch.inference_mode()
     def encode(self, batch: Batch) -> Bank:
@@ -88,34 +87,13 @@ class Encoder:
         windows = batch.inputs
         if not isinstance(windows, Windows):
             raise UsageError("these windows are encoded already")
-        seen = windows.frame_mask
-        features = torch.zeros(*seen.shape, self.network.config.appearance.width)
-        features[seen] = self._faces(windows.frames[seen])
-        features = self.network.beside_motion(features, windows.motion, seen)
-        speech, tokens = self.network.speech(windows.sound, windows.speech_mask)
-        return Bank(
-            Encoded(features.half(), seen, speech.half(), tokens),
-            batch.targets,
-            batch.origins,
-        )
-
-    def _faces(self, crops: Tensor) -> Tensor:
-        keys = [hashlib.blake2b(crop.numpy().tobytes(), digest_size=16).digest() for crop in crops]
-        new = {key: i for i, key in enumerate(keys) if key not in self._known}
-        places = list(new.values())
-        for first in range(0, len(places), FACES_AT_ONCE):
-            some = places[first : first + FACES_AT_ONCE]
-            for place, value in zip(
-                some, self.network.appearance(crops[some].float()), strict=True
-            ):
-                self._known[keys[place]] = value
-        if not keys:
-            return torch.zeros(0, self.network.config.appearance.width)
-        return torch.stack([self._known[key] for key in keys])
+        found = self.network.encode(windows, self._look)
+        half = found._replace(appearance=found.appearance.half(), speech=found.speech.half())
+        return Bank(half, batch.targets, batch.origins)
 
     def forget(self) -> None:
         """Drop the faces that are known; call it when other ones follow."""
-        self._known.clear()
+        self._look.forget()
 
 
 def save_bank(path: Path, bank: Bank) -> None:

@@ -25,6 +25,7 @@ from aura.calibration import (
 from aura.errors import UsageError, WeightsError
 from aura.training.contract.checkpoint import BEST, LATEST, load_checkpoint
 from aura.training.contract.dataset import AS_IT_IS, Making, Recipe, WindowSet
+from aura.training.contract.known_faces import KnownFaces
 from aura.training.contract.network import Windows
 from aura.training.contract.people import val_parts
 from aura.training.data.prepared import open_prepared
@@ -160,16 +161,21 @@ def clip_logits(
     windows: WindowSet,
     hook: Callable[[str, float, float | None], None] | None = None,
 ) -> Clips:
-    """Mean logit over the windows of each clip in which anything is seen or heard."""
+    """Mean logit over the windows of each clip in which anything is seen or heard.
+
+    Args:
+        network: in evaluation mode, on the CPU.
+    """
+    look = KnownFaces(network)
     sums: dict[tuple[int, str], list[float]] = {}
     labels: dict[tuple[int, str], int] = {}
     batches = windows.batches(0, BATCH)
     for number, keys in enumerate(batches):
         batch = windows.collate([windows[cast("Unit", key)] for key in keys])
         for first in range(0, len(batch), BATCH):
-            part = batch.part(first, first + BATCH).to_device(torch.device("cpu"))
+            part = batch.part(first, first + BATCH)
             with torch.inference_mode():
-                found = network(*Windows(*part.inputs))
+                found = network.decide(network.encode(Windows(*part.inputs), look))
             logits = (found.logits[:, 1] - found.logits[:, 0]).tolist()
             judged = (found.has_video | found.has_audio).tolist()
             for origin, logit, counts in zip(part.origins, logits, judged, strict=True):

@@ -1,99 +1,69 @@
-"""How sure the network is: dropout kept on (Gal and Ghahramani, ICML 2016), and ensembles."""
+"""How sure the network is: dropout kept on (Gal and Ghahramani, ICML 2016)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from aura.errors import UsageError
+from aura.training.contract.network import Encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from numpy.typing import NDArray
 
-    from aura.training.contract.network import ContractNetwork, Windows
+    from aura.training.contract.network import ContractNetwork
 
-ENSEMBLE_SIZES = (3, 5)  # contract
-SAMPLES = 30  # passes through the cheap part
+FEWEST_PASSES = 10  # the bounds of an interval from fewer are the two outermost of a handful
 LEVEL = 0.95  # of the interval
-
-
-class Certainty(NamedTuple):
-    """P(fake) of a batch: mean, standard deviation and bounds of the interval, each (B,)."""
-
-    fake_score: Tensor
-    deviation: Tensor
-    low: Tensor
-    high: Tensor
-
-
-def _certainty(scores: Tensor, level: float) -> Certainty:
-    """(passes, B) to the summary."""
-    tail = (1 - level) / 2
-    bounds = torch.quantile(scores, torch.tensor([tail, 1 - tail], dtype=scores.dtype), dim=0)
-    return Certainty(scores.mean(dim=0), scores.std(dim=0), bounds[0], bounds[1])
+CHEAP_PARTS = ("temporal", "fusion", "heads")  # where dropout acts; the encoders run once
 
 
 @torch.no_grad()
-def mc_dropout(
-    network: ContractNetwork,
-    windows: Windows,
-    samples: int = SAMPLES,
-    level: float = LEVEL,
-    seed: int = 0,
-) -> Certainty:
-    """P(fake) over passes with dropout on; the same seed gives the same numbers.
+def dropout_passes(
+    network: ContractNetwork, encoded: Encoded, passes: int, seed: int = 0
+) -> Tensor:
+    """Logits of fake against real over passes with dropout on, (passes, B).
 
-    The encoders run once; dropout acts in the temporal encoder, the fusion and the heads.
-    Modality dropout stays off. The network's mode and the global random state are left as found.
+    In a pass all windows see the same units dropped, because a pass stands for one network drawn
+    from the posterior: with other units for each window, a clip's mean would look surer the longer
+    the clip is. The same seed gives the same passes for every batch of a clip. The network's mode
+    and the global random state are left as found.
 
     Raises:
-        UsageError: fewer than two samples, or a level outside (0, 1).
+        UsageError: too few passes for an interval.
     """
-    if samples < 2 or not 0 < level < 1:
-        raise UsageError(f"{samples} samples at level {level} give no interval")
-    was_training = network.training
+    if passes < FEWEST_PASSES:
+        raise UsageError(f"{passes} passes give no interval, at least {FEWEST_PASSES} do")
+
+    def alone(*window: Tensor) -> Tensor:
+        found = network.decide(Encoded(*(value[None] for value in window))).logits[0]
+        return found[1] - found[0]
+
+    modes = {module: module.training for module in network.modules()}
+    devices = [encoded.appearance.device] if encoded.appearance.is_cuda else []
     network.eval()
     try:
-        encoded = network.encode(windows)
         for name, part in network.parts().items():
-            if name in {"temporal", "fusion", "heads"}:
+            if name in CHEAP_PARTS:
                 part.train()
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices):
             torch.manual_seed(seed)
-            passes = [network.decide(encoded).logits.softmax(dim=1)[:, 1] for _ in range(samples)]
+            at_once = torch.func.vmap(alone, randomness="same")
+            return torch.stack([at_once(*encoded) for _ in range(passes)])
     finally:
-        network.train(was_training)
-    return _certainty(torch.stack(passes).float(), level)
+        for module, mode in modes.items():
+            module.training = mode
 
 
-class Ensemble(nn.Module):
-    """Several trained networks that vote with their probabilities.
+def interval_of(scores: NDArray[np.float64], level: float = LEVEL) -> tuple[float, float]:
+    """Bounds that hold the middle share `level` of scores (passes,).
 
-    Args:
-        networks: 3 to 5, trained apart.
-
-    Raises:
-        UsageError: too few or too many.
+    >>> interval_of(np.linspace(0, 1, 101), 0.9)
+    (0.05, 0.95)
     """
-
-    def __init__(self, networks: Sequence[ContractNetwork]) -> None:
-        super().__init__()
-        if not ENSEMBLE_SIZES[0] <= len(networks) <= ENSEMBLE_SIZES[1]:
-            raise UsageError(f"an ensemble has 3 to 5 networks, these are {len(networks)}")
-        self.networks = nn.ModuleList(networks)
-
-    @torch.no_grad()
-    def forward(self, windows: Windows) -> Certainty:
-        """P(fake) over members, without dropout; the bounds are the lowest and the highest."""
-        modes = [network.training for network in self.networks]
-        try:
-            self.networks.eval()
-            scores = torch.stack(
-                [network(*windows).logits.softmax(dim=1)[:, 1] for network in self.networks]
-            )
-        finally:
-            for network, mode in zip(self.networks, modes, strict=True):
-                network.train(mode)
-        return _certainty(scores.float(), 1.0)
+    tail = (1 - level) / 2
+    low, high = np.quantile(np.asarray(scores, np.float64), [tail, 1 - tail])
+    return float(low), float(high)

@@ -22,7 +22,10 @@ from aura.training.contract.fusion import build_fusion
 from aura.training.contract.temporal import build_temporal, masked_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    Look = Callable[[Tensor], Tensor]
 
 
 class Windows(NamedTuple):
@@ -156,10 +159,15 @@ class ContractNetwork(nn.Module):
         """
         return self.decide(self.encode(Windows(frames, motion, frame_mask, sound, speech_mask)))
 
-    def encode(self, windows: Windows) -> Encoded:
+    def encode(self, windows: Windows, look: Look | None = None) -> Encoded:
         """The costly part: faces and sound to features, masked.
 
         In training, modality dropout hides the face or the voice of some windows that have both.
+
+        Args:
+            windows: to encode; with `look`, frames may be uint8 and on another device.
+            look: stands in for the appearance encoder and gets those faces alone that are there,
+                (N, 3, 224, 224) to (N, width).
 
         Raises:
             UsageError: shapes that are not those of `Windows`.
@@ -169,7 +177,7 @@ class ContractNetwork(nn.Module):
         if self.training and self.config.modality_dropout and self._both_enabled():
             seen, heard = drop_modalities(seen, heard, self.config.modality_dropout)
         if self.config.enable_video:
-            appearance = self._encode_video(windows.frames, windows.motion, seen)
+            appearance = self.encode_faces(windows.frames, windows.motion, seen, look)
         else:
             seen = torch.zeros_like(seen)
             appearance = windows.motion.new_zeros(*seen.shape, self.config.frame_width)
@@ -183,9 +191,16 @@ class ContractNetwork(nn.Module):
     def _both_enabled(self) -> bool:
         return self.config.enable_video and self.config.enable_audio
 
-    def _encode_video(self, frames: Tensor, motion: Tensor, seen: Tensor) -> Tensor:
+    def encode_faces(
+        self, frames: Tensor, motion: Tensor, seen: Tensor, look: Look | None = None
+    ) -> Tensor:
+        """What enters the temporal encoder; the arguments are those of `encode`."""
+        if look is not None:
+            features = motion.new_zeros(*seen.shape, self.config.appearance.width)
+            features[seen] = look(frames[seen.to(frames.device)])
+            return self.beside_motion(features, motion, seen)
         frames = torch.where(seen[..., None, None, None], frames, NEUTRAL_PIXEL)
-        features: Tensor = self.appearance(frames.flatten(0, 1)).unflatten(0, seen.shape)
+        features = self.appearance(frames.flatten(0, 1)).unflatten(0, seen.shape)
         return self.beside_motion(features, motion, seen)
 
     def beside_motion(self, features: Tensor, motion: Tensor, seen: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import groupby
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,59 +18,61 @@ from aura.calibration import Calibration, sigmoid
 from aura.errors import InputError
 from aura.evaluation.clips import NO_SUBGROUP
 from aura.evaluation.predictions import FoundSegment, Frame, Prediction, TrueSegment, Window
-from aura.training.contract.dataset import MARGIN_SECONDS, PART_WINDOWS, STRETCH_SECONDS
-from aura.training.contract.making import self_made
+from aura.training.contract.aggregate import LEARNED, clip_score
+from aura.training.contract.cases import CONTROL, CaseClips
+from aura.training.contract.certainty import dropout_passes, interval_of
+from aura.training.contract.known_faces import KnownFaces
 from aura.training.contract.network import Windows
 from aura.training.contract.samples import Batch, collate, cut_sample
 from aura.training.data.clip import UNKNOWN
 from aura.windows import SlidingWindows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from torch import Tensor, nn
 
     from aura.evaluation.predictions import Decision
-    from aura.training.contract.network import ContractNetwork, Outputs
+    from aura.training.contract.cases import Case
+    from aura.training.contract.network import ContractNetwork, Encoded, Look
     from aura.training.contract.samples import Sample
     from aura.training.data.clip import Clip
     from aura.training.data.prepared import PreparedSet
 
     # Changes what was cut of a clip, which is told by name, before it becomes windows.
     ClipChange = Callable[[Clip, str], Clip]
-    # Changes a batch, on the device, before it is judged.
-    BatchChange = Callable[[ContractNetwork, Batch], Windows]
+    # Changes a batch before it is judged; its pictures are uint8 on the CPU.
+    BatchChange = Callable[[ContractNetwork, Batch, Look], Windows]
 
 BATCH = 8  # windows at once
 SURE_ENOUGH = 0.6  # contract: below this confidence the verdict is "uncertain"
-MADE = "#"  # between a clip's path and what was made of it
-CONTROL = "control of "  # the real partner of a self-made fake: the same treatment without the lie
+LOGITS = "logits"  # the aggregation of the exported network: the mean of the windows' logits
 
 
-class Case(NamedTuple):
-    """What gets one prediction: a clip (`kind` empty), a fake made of it, or that one's control.
-
-    `place` of the clip in the prepared set; `name` in the predictions.
-    """
-
-    place: int
-    name: str
-    kind: str
-    fake: bool
-
-
-@dataclass
+@dataclass(frozen=True)
 class Condition:
     """Under what the network judges; the defaults change nothing.
 
     `window_seconds` None: those that it was trained with. `see`, `hear`, `move` switch off picture,
-    sound and flow. `clip` and `batch` change what is judged.
+    sound and flow. `aggregation` of the windows, `LOGITS` or one of `aggregate.METHODS`. `passes`
+    with dropout on give the interval; 0 gives none. `few` windows of a clip alone; 0 takes all.
+    `clip` and `batch` change what is judged.
     """
 
     window_seconds: float | None = None
     see: bool = True
     hear: bool = True
     move: bool = True
+    aggregation: str = LOGITS
+    passes: int = 0
+    few: int = 0
     clip: ClipChange | None = None
     batch: BatchChange | None = None
+
+    @property
+    def shown(self) -> tuple[object, ...]:
+        """What the encoders get; conditions that agree in it are encoded once."""
+        return self.window_seconds, self.few, self.clip, self.batch
 
 
 @dataclass
@@ -79,139 +82,105 @@ class _Judged:
     windows: list[tuple[float, float, float, int]] = field(default_factory=list)
     frames: dict[float, tuple[list[float], int]] = field(default_factory=dict)
     disagreement: list[float] = field(default_factory=list)
-
-
-def cases(prepared: PreparedSet, chosen: Sequence[int], kinds: Sequence[str]) -> list[Case]:
-    """The clips, and with `kinds` of each real one every fake that can be made, with its control.
-
-    Whether one can be made is found out when the clip is loaded.
-    """
-    found = []
-    for index in chosen:
-        row = prepared.rows[index]
-        found.append(Case(index, row.path, "", bool(row.target)))
-        if not row.target:
-            for kind in kinds:
-                found.append(Case(index, f"{row.path}{MADE}{kind}", kind, fake=True))
-                found.append(Case(index, f"{row.path}{MADE}{CONTROL}{kind}", kind, fake=False))
-    return found
+    joint: list[Tensor] = field(default_factory=list)
+    passes: list[Tensor] = field(default_factory=list)
 
 
 class Predictor:
-    """One network under one condition over the clips of a prepared set.
+    """One network over the clips of a prepared set, under one condition after another.
 
     Args:
-        network: in evaluation mode, on `device`. calibration: of the clip's logit.
+        network: in evaluation mode, on `device`. pool: clips of which another voice may be taken.
+        calibration: of the clip's logit. aggregators: learned ones, by name, on the CPU.
     """
 
     def __init__(
         self,
         network: ContractNetwork,
         prepared: PreparedSet,
+        pool: Sequence[int],
+        *,
         calibration: Calibration,
         device: torch.device,
-        condition: Condition,
+        aggregators: Mapping[str, nn.Module] | None = None,
     ) -> None:
-        self.network, self.prepared, self.calibration = network, prepared, calibration
-        self.device, self.condition = device, condition
-        seconds = condition.window_seconds or network.config.window_seconds
-        self.config = network.config.model_copy(update={"window_seconds": seconds})
-        self.sliding = SlidingWindows(seconds)
+        self.network, self.calibration, self.device = network, calibration, device
+        self.aggregators = aggregators or {}
+        self.clips = CaseClips(prepared, pool, motion=network.config.enable_motion)
+        self.look = KnownFaces(network)
 
-    def judge(self, case: Case, pool: Sequence[int]) -> Prediction | None:
-        """What the network says of a case; None where this fake can't be made of the clip.
+    def judge(
+        self, case: Case, conditions: Iterable[Condition] = (Condition(),)
+    ) -> Iterator[tuple[int, Prediction]]:
+        """What the network says of a case: the place of each condition and the prediction.
 
-        Args:
-            pool: clips of which another voice may be taken.
+        Neighbours that show the encoders the same are encoded once; a face is, whatever follows.
+        Nothing comes of a fake that can't be made of the clip.
 
         Raises:
-            InputError: the prepared clip can't be read.
+            InputError: the prepared clip can't be read, or the network gives no numbers.
         """
-        judged = _Judged()
+        numbered = list(enumerate(conditions))
+        self.look.forget()  # another case shows other faces
+        for _, alike in groupby(numbered, key=lambda one: one[1].shown):
+            yield from self._judge(case, list(alike))
+
+    def _judge(
+        self, case: Case, alike: Sequence[tuple[int, Condition]]
+    ) -> Iterator[tuple[int, Prediction]]:
+        """Conditions that show the encoders the same."""
+        first = alike[0][1]
+        seconds = first.window_seconds or self.network.config.window_seconds
+        config = self.network.config.model_copy(update={"window_seconds": seconds})
+        sliding = SlidingWindows(seconds)
+        judged = [_Judged() for _ in alike]
         clip = None
-        for clip, starts in self._parts(case, pool):
-            samples = [cut_sample(clip, case.place, case.kind, s, self.config) for s in starts]
+        for loaded, starts in self.clips.parts(case, sliding, first.few):
+            clip = first.clip(loaded, case.name) if first.clip else loaded
+            samples = [cut_sample(clip, case.place, case.kind, s, config) for s in starts]
             samples = [one for one in samples if _anything(one)]
-            for first in range(0, len(samples), BATCH):
-                self._note(judged, samples[first : first + BATCH])
-        return None if clip is None else self._prediction(case, clip, judged)
-
-    def _parts(self, case: Case, pool: Sequence[int]) -> Iterator[tuple[Clip, list[float]]]:
-        """The case's clip, a stretch at a time, each with the starts of its windows."""
-        if case.kind:
-            made = self._made(case, pool)
-            if made is not None:
-                clip = self._changed(made, case)
-                yield clip, [start for start, _ in self.sliding.spans(*clip.span)]
+            for place in range(0, len(samples), BATCH):
+                some = samples[place : place + BATCH]
+                encoded = self._encoded(some, first)
+                for (_, condition), noted in zip(alike, judged, strict=True):
+                    self._note(noted, some, switched(encoded, condition, self.network), condition)
+        if clip is None:
             return
-        starts = [start for start, _ in self.sliding.spans(*self.prepared.span_of(case.place))]
-        for first in range(0, len(starts), PART_WINDOWS):
-            part = starts[first : first + PART_WINDOWS]
-            last = part[-1] + self.sliding.seconds
-            clip = self.prepared.load(case.place, (part[0] - MARGIN_SECONDS, last + MARGIN_SECONDS))
-            yield self._changed(clip, case), part
+        for (number, condition), noted in zip(alike, judged, strict=True):
+            yield number, self._prediction(case, clip, noted, condition, sliding.step)
 
-    def _changed(self, clip: Clip, case: Case) -> Clip:
-        return self.condition.clip(clip, case.name) if self.condition.clip else clip
+    def _encoded(self, samples: Sequence[Sample], condition: Condition) -> Encoded:
+        batch = collate(samples)
+        frames, *others = batch.inputs
+        windows = Windows(frames, *(value.to(self.device) for value in others))
+        if condition.batch is not None:
+            batch = Batch(windows, batch.targets, batch.origins)
+            windows = condition.batch(self.network, batch, self.look)
+        with torch.no_grad():
+            return self.network.encode(windows, self.look)
 
-    def _made(self, case: Case, pool: Sequence[int]) -> Clip | None:
-        """A fake, or its control, of the middle of a clip; the same one each time."""
-        making = self_made()
-        clip = self.prepared.load(case.place, self._middle(case.place))
-        random = np.random.default_rng(zlib.crc32(f"{clip.row.path}{MADE}{case.kind}".encode()))
-        donor = self._donor(case.place, pool, random) if case.kind == "swap" else None
-        if case.kind == "swap" and donor is None:
-            return None
-        if not making.applicable(case.kind, clip, donor):
-            return None
-        make = making.make_pair if case.fake else making.make_control
-        return make(case.kind, clip, random, donor, motion=self.config.enable_motion)
-
-    def _middle(self, index: int) -> tuple[float, float]:
-        start, end = self.prepared.span_of(index)
-        step = 1 / self.prepared.fps_of(index)
-        first = start + step * round(max(0.0, end - start - STRETCH_SECONDS) / 2 / step)
-        return first, min(end, first + STRETCH_SECONDS)
-
-    def _donor(self, index: int, pool: Sequence[int], random: np.random.Generator) -> Clip | None:
-        """A real clip with sound, of other people and other content."""
-        own = self.prepared.rows[index]
-        for place in random.permutation(len(pool)):
-            row = self.prepared.rows[pool[int(place)]]
-            known = set(own.identities) & set(row.identities)
-            if (
-                row.target
-                or known
-                or row.path == own.path
-                or (own.group and own.group == row.group)
-            ):
-                continue
-            clip = self.prepared.load(pool[int(place)], self._middle(pool[int(place)]))
-            if clip.has_sound:
-                return clip
-        return None
-
-    def _note(self, judged: _Judged, samples: Sequence[Sample]) -> None:
-        batch = collate(samples).to_device(self.device)
-        inputs = switched(Windows(*batch.inputs), self.condition)
-        if self.condition.batch is not None:
-            switched_batch = Batch(inputs, batch.targets, batch.origins)
-            inputs = self.condition.batch(self.network, switched_batch)
-        with torch.inference_mode():
-            found: Outputs = self.network(*inputs)
+    def _note(
+        self,
+        judged: _Judged,
+        samples: Sequence[Sample],
+        encoded: Encoded,
+        condition: Condition,
+    ) -> None:
+        with torch.no_grad():
+            found = self.network.decide(encoded)
         logits = (found.logits[:, 1] - found.logits[:, 0]).double().tolist()
         if not np.isfinite(logits).all():
             raise InputError(
                 f"the network gives no number for a window of {samples[0].origin.path}; these "
                 "weights are broken, so nothing is measured"
             )
-        counted = (found.has_video | found.has_audio).tolist()
+        counted = found.has_video | found.has_audio
         both = (found.has_video & found.has_audio).tolist()
         apart = found.disagreement.sigmoid().tolist()
         frames, seen = found.frame_scores.sigmoid().tolist(), found.frame_mask.tolist()
-        for i, sample in enumerate(samples):
+        for i, (sample, counts) in enumerate(zip(samples, counted.tolist(), strict=True)):
             origin, label = sample.origin, int(sample.targets[0])
-            if counted[i]:
+            if counts:
                 judged.windows.append((origin.start, origin.end, logits[i], label))
             if both[i]:
                 judged.disagreement.append(apart[i])
@@ -220,18 +189,26 @@ class Predictor:
             ):
                 if there:
                     judged.frames.setdefault(time, ([], answer))[0].append(score)
+        if condition.aggregation in LEARNED:
+            judged.joint.append(found.joint[counted].cpu())
+        if condition.passes:
+            seed = zlib.crc32(samples[0].origin.path.encode())
+            passes = dropout_passes(self.network, encoded, condition.passes, seed)
+            judged.passes.append(passes[:, counted].cpu())
 
-    def _prediction(self, case: Case, clip: Clip, judged: _Judged) -> Prediction:
+    def _prediction(
+        self, case: Case, clip: Clip, judged: _Judged, condition: Condition, step: float
+    ) -> Prediction:
         row, truth = clip.row, clip.truth
-        score = logit = None
-        if judged.windows:
-            mean = float(np.mean([one[2] for one in judged.windows]))
-            logit = float(self.calibration.logits(mean))
-            score = float(sigmoid(logit))
         windows = tuple(
             Window(start, end, float(self.calibration.probability(raw)), known(label))
             for start, end, raw, label in judged.windows
         )
+        score, logit = self._score(judged, windows, condition)
+        interval = None
+        if judged.windows and judged.passes:
+            raw = torch.cat(judged.passes, dim=1).double().mean(dim=1).numpy()
+            interval = interval_of(self.calibration.probability(raw))
         spans = truth.spans if truth.label == 1 else None
         method = (case.kind if case.fake else CONTROL + case.kind) if case.kind else row.method
         return Prediction(
@@ -248,6 +225,7 @@ class Predictor:
             subgroups={k: v for k, v in row.extra.items() if v and k not in NO_SUBGROUP},
             score=score,
             logit=logit,
+            interval=interval,
             decision=decision(score),
             windows=windows,
             frames=tuple(
@@ -257,20 +235,37 @@ class Predictor:
             segments_true=None
             if spans is None
             else tuple(TrueSegment(one.modality, one.start, one.end) for one in spans),
-            segments_found=found_segments(windows, self.sliding.step),
+            segments_found=found_segments(windows, step),
             disagreement=float(np.mean(judged.disagreement)) if judged.disagreement else None,
         )
 
+    def _score(
+        self, judged: _Judged, windows: Sequence[Window], condition: Condition
+    ) -> tuple[float | None, float | None]:
+        """P(fake) of the clip and its calibrated logit, where there is one."""
+        if not windows:
+            return None, None
+        if condition.aggregation == LOGITS:
+            mean = float(np.mean([one[2] for one in judged.windows]))
+            logit = float(self.calibration.logits(mean))
+            return float(sigmoid(logit)), logit
+        scores = [one.score for one in windows]
+        joint = torch.cat(judged.joint) if judged.joint else None
+        trained = self.aggregators.get(condition.aggregation)
+        return clip_score(condition.aggregation, scores, joint, trained), None
 
-def switched(windows: Windows, condition: Condition) -> Windows:
-    """Windows with picture, sound or flow hidden as the condition says."""
+
+def switched(encoded: Encoded, condition: Condition, network: ContractNetwork) -> Encoded:
+    """What the encoders made, with picture, sound or flow hidden as the condition says."""
     if not condition.see:
-        windows = windows._replace(frame_mask=torch.zeros_like(windows.frame_mask))
+        encoded = encoded._replace(frame_mask=torch.zeros_like(encoded.frame_mask))
     if not condition.hear:
-        windows = windows._replace(speech_mask=torch.zeros_like(windows.speech_mask))
-    if not condition.move:
-        windows = windows._replace(motion=torch.zeros_like(windows.motion))
-    return windows
+        encoded = encoded._replace(speech_mask=torch.zeros_like(encoded.speech_mask))
+    if not condition.move and network.config.enable_motion:
+        still = encoded.appearance.clone()
+        still[..., network.config.appearance.width :] = 0
+        encoded = encoded._replace(appearance=still)
+    return encoded
 
 
 def found_segments(windows: Sequence[Window], step: float) -> tuple[FoundSegment, ...]:
