@@ -317,21 +317,24 @@ def make_folder(folder: Path) -> None:
 
 
 def save_report(report: Report, folder: Path) -> Path:
-    """Write `<stem>.report.json` into a folder, whole or not at all.
+    """Sign a report and write `<stem>.report.json` into a folder, whole or not at all.
 
     A report of other bytes under that name is never overwritten: the new one's name then carries
     the first eight digits of its input's SHA-256.
 
     Raises:
-        UsageError: the folder can't be written.
+        UsageError: the folder can't be written. ReportError: the signing key can't be used.
     """
+    from aura import signing  # noqa: PLC0415 - results of many files are not signed
+
+    signed = signing.sign(report)
     source = report.provenance.input
     stem = Path(source.name).stem or "clip"
     target = folder / f"{stem}.report.json"
     try:
         if target.exists() and not _is_about(target, source.sha256):
             target = folder / f"{stem}-{source.sha256[:8]}.report.json"
-        write_whole(target, report.to_json())
+        write_whole(target, signed.to_json())
     except OSError as error:
         raise UsageError(f"--out {folder} can't be written ({error.strerror})") from None
     return target

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aura import __version__
-from aura.errors import AuraError, Cancelled
+from aura.errors import AuraError, Cancelled, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from aura.batch import Outcome, Settings, Summary
+    from aura.explain.explainer import Explainer
     from aura.progress import Bars
     from aura.report import Report
 
@@ -34,6 +35,7 @@ COMMAND_MODULES = (
     "aura.doctor",
     "aura.evaluate_command",
     "aura.models_command",
+    "aura.report_command",
     "aura.training.data.command",
     "aura.training.publish_command",
     "aura.training.command",
@@ -116,6 +118,12 @@ def analyze(
         Path | None,
         typer.Option(metavar="FILE", help="Append one JSON line a file; run again to go on."),
     ] = None,
+    explain: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Draw why: heat on faces, spectrogram, charts, and the report."
+        ),
+    ] = None,
     faces: Annotated[
         Faces | None,
         typer.Option(
@@ -148,22 +156,28 @@ def analyze(
     if out is not None:
         make_folder(out)
 
-    def run(path: Path, hook: Hook | None) -> Report:
+    def run(path: Path, hook: Hook | None, explainer: Explainer | None = None) -> Report:
+        more = {"explain": explainer} if explainer else {}
         return _load_pipeline()(
-            path, profile=profile, faces=whom, fps=fps, device=device.value, hook=hook
+            path, profile=profile, faces=whom, fps=fps, device=device.value, hook=hook, **more
         )
 
     if len(paths) > 1 or jsonl is not None or is_folder(paths[0]):
+        if explain is not None:
+            raise UsageError("--explain takes one video at a time, as its pictures are of one")
         summary = _analyze_many(
             find_media(paths), run, settings, out=out, jsonl=jsonl, as_json=as_json, quiet=quiet
         )
         raise typer.Exit(EXIT_SOME_FAILED if summary.any_failed else 0)
     with progress_bars(quiet=quiet) as bars:
-        report = run(paths[0], bars.begin(paths[0].name))
-    target = save_report(report, out) if out else None
+        report = run(paths[0], bars.begin(paths[0].name), _explainer(explain))
+    folder = explain or out
+    target = save_report(report, folder) if folder else None
+    if explain and out:
+        save_report(report, out)
     if as_json:
         _write(report.to_json())
-    elif not (quiet and out):
+    elif not (quiet and folder):
         from aura.panel import print_report  # noqa: PLC0415
 
         print_report(report, _console())
@@ -220,6 +234,14 @@ def _analyze_many(
         where = f" Results in {jsonl}." if jsonl else ""
         _note(f"{summary}{where}")
     return summary
+
+
+def _explainer(folder: Path | None) -> Explainer | None:
+    if folder is None:
+        return None
+    from aura.explain.explainer import Explainer  # noqa: PLC0415 - only when asked for
+
+    return Explainer(folder)
 
 
 def _load_pipeline() -> Callable[..., Report]:

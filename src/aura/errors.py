@@ -7,6 +7,7 @@
     │   ├── UnreadableMedia      not a media file, truncated, broken
     │   └── NoVideo              the file has no picture track
     ├── WeightsError          4  a model file is missing, altered or of a newer format
+    ├── ReportError           5  a report or its key can't be read or used
     ├── MissingExtra          4  an optional dependency is not installed
     └── Cancelled           130  the user pressed Ctrl-C or the caller's hook asked to stop
 
@@ -60,6 +61,13 @@ class WeightsError(AuraError):
 
     exit_code = 4
     kind = "weights"
+
+
+class ReportError(AuraError):
+    """A report, or the key that it is signed with, can't be read or used."""
+
+    exit_code = 5
+    kind = "report"
 
 
 class MissingExtra(AuraError):

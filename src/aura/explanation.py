@@ -6,7 +6,7 @@ SHA-256, so that a signature over the report covers them.
 
 from __future__ import annotations
 
-from pydantic import AwareDatetime, Field, JsonValue
+from pydantic import AwareDatetime, Field
 
 from aura.document import FileText, Number, Part, Score, Seconds, Sha256, Signed
 
@@ -125,7 +125,6 @@ class ContentCredentials(Part):
     signed_at: FileText | None = None
     actions: tuple[FileText, ...] = ()
     problems: tuple[FileText, ...] = ()
-    result: JsonValue = None
 
 
 class Signature(Part):

@@ -24,7 +24,6 @@ from aura.report import (
     Provenance,
     Report,
     Segment,
-    Signed,
     SubjectReport,
     WindowScore,
     json_ready,
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from aura.detectors.base import Evidence, Modality
+    from aura.document import Signed
     from aura.interval import Interval
     from aura.profiles import Profile
     from aura.runtime import ModelCard

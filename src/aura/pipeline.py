@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
-from aura import findings, media, pictures
+from aura import credentials, findings, media, pictures
 from aura.background import run_ahead
 from aura.detectors.base import Chunk
 from aura.detectors.registry import open_detectors
@@ -39,9 +40,12 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
+    from aura.explain.explainer import Explainer
+
 
 # hook(stage, completed, total): stages `probe`, `analyse` (in seconds of the clip; total None when
-# the file does not say how long it is) and `verdict`. An exception from it stops the analysis.
+# the file does not say how long it is), `verdict`, and `explain` (in moments) where it is asked
+# for. An exception from it stops the analysis.
 Hook = Callable[[str, float, float | None], None]
 
 AHEAD_BYTES = 64 * 2**20  # of a chunk that waits for the detectors; one always may
@@ -57,6 +61,7 @@ def analyze(
     fps: float | None = None,
     device: str = "auto",
     hook: Hook | None = None,
+    explain: Explainer | None = None,
 ) -> Report:
     """Analyse one video.
 
@@ -68,6 +73,7 @@ def analyze(
         fps: sampled pictures a second; 5 by default, 10 for input of 1080 lines and more.
         device: `auto`, `cpu` or `cuda`.
         hook: told of progress.
+        explain: draws why; the verdict's numbers are the same with and without it.
 
     Raises:
         InputError: the file can't be analysed. WeightsError: a model is missing or altered.
@@ -92,6 +98,8 @@ def analyze(
         for chunk in chunks:
             for detector in detectors:
                 detector.observe(chunk)
+            if explain is not None:
+                explain.observe(chunk)
             tell("analyse", chunk.end, source.duration)
 
     tell("verdict", 0.0, 1.0)
@@ -110,6 +118,8 @@ def analyze(
     )
     report = findings.build(verdict, settings, provenance_of(source, log, tracker, fps, faces), run)
     tell("verdict", 1.0, 1.0)
+    if explain is not None:
+        report = explain.explain(report, source, settings, partial(tell, "explain"))
     return report
 
 
@@ -215,4 +225,5 @@ def provenance_of(
             notes=notes,
         ),
         frame_checksums=findings.frame_checksums(tracker.tally.checksums),
+        c2pa=credentials.examine(source.path, source.container),
     )

@@ -15,6 +15,7 @@ STAGES = {
     "probe": "reading the file",
     "analyse": "looking and listening",
     "verdict": "weighing the evidence",
+    "explain": "drawing the evidence",
 }
 NAME_WIDTH = 32
 

@@ -14,62 +14,34 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    JsonValue,
-)
+from pydantic import AwareDatetime, JsonValue  # noqa: TC002 - read when the classes are made
 
+from aura.document import FileText, Number, Part, Score, Seconds, Sha256, Signed, tidy
+from aura.explanation import ContentCredentials, Explanation, Signature
 from aura.profiles import ErrorRates  # noqa: TC001 - pydantic needs it when the class is made
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
-DIGITS = 6  # float32 networks carry no more; the rest would only be noise in a comparison
 JSON_LINE = 96  # a JSON value that fits on a line of this length stays on one line
 
 # What two runs on the same bytes may differ in: everything else goes into the digest.
 VOLATILE: Any = {
     "job_id": True,
     "deterministic_digest": True,
-    "provenance": {"input": {"name", "path"}},
+    "provenance": {"input": {"name", "path"}, "c2pa": True},
+    "prediction": {"anomalous_frames": {"__all__": {"saliency_url"}}},
+    "explanation": True,
+    "signature": True,
     "metadata": {"processing_time_sec", "started_at", "finished_at"},
 }
 
 
-def tidy(value: float) -> float:
-    """Round to `DIGITS`, and -0.0 to 0.0."""
-    return round(value, DIGITS) + 0.0
-
-
-def _showable(value: object) -> object:
-    """A path with bytes that are no UTF-8 as text that JSON can hold."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return value
-
-
-FileText = Annotated[str, BeforeValidator(_showable)]
-Number = Annotated[float, AfterValidator(tidy)]
-Score = Annotated[float, Field(ge=0, le=1), AfterValidator(tidy)]
-Signed = Annotated[float, Field(ge=-1, le=1), AfterValidator(tidy)]
-Seconds = Number
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 OverallClass = Literal["real", "fake", "uncertain"]
 ModalityName = Literal["visual", "temporal", "audio", "sync", "joint"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
-
-
-class ConfidenceInterval(_Part):
+class ConfidenceInterval(Part):
     """Bounds of a score. `widened_for` says what could not be judged and made it wider."""
 
     low: Score
@@ -78,7 +50,7 @@ class ConfidenceInterval(_Part):
     widened_for: tuple[str, ...] = ()
 
 
-class AnomalousFrame(_Part):
+class AnomalousFrame(Part):
     """One of the most suspicious sampled pictures; `confidence` is its fused score."""
 
     frame_id: int
@@ -86,9 +58,10 @@ class AnomalousFrame(_Part):
     subject: int | None
     confidence: Score
     saliency_url: str | None = None
+    """File with the map of what raised the score, beside the report; null: none was asked for."""
 
 
-class AudioAnomaly(_Part):
+class AudioAnomaly(Part):
     """A stretch of speech that looks synthetic."""
 
     start: Seconds
@@ -97,7 +70,7 @@ class AudioAnomaly(_Part):
     reason: str
 
 
-class Segment(_Part):
+class Segment(Part):
     """A stretch that would be called manipulated by one modality (`detectors` counted in it).
 
     Its windows are fused and calibrated as the verdict is; `score` is that of the worst of them.
@@ -111,7 +84,7 @@ class Segment(_Part):
     detectors: tuple[str, ...]
 
 
-class FramePoint(_Part):
+class FramePoint(Part):
     """Fused score of one sampled picture."""
 
     frame_id: int
@@ -120,7 +93,7 @@ class FramePoint(_Part):
     score: Score
 
 
-class Prediction(_Part):
+class Prediction(Part):
     """The verdict on the clip: that of the most suspicious person who could be judged."""
 
     overall_class: OverallClass
@@ -148,7 +121,7 @@ class Prediction(_Part):
     """How many pictures were scored; when more than listed, the highest of each stretch is."""
 
 
-class DetectorScores(_Part):
+class DetectorScores(Part):
     """Calibrated scores of the decisive person by kind of evidence; null: not judged."""
 
     face_quality: Score | None
@@ -161,7 +134,7 @@ class DetectorScores(_Part):
     final_weighted_score: Score | None
 
 
-class SubjectReport(_Part):
+class SubjectReport(Part):
     """One tracked person and the verdict on them."""
 
     id: int
@@ -181,7 +154,7 @@ class SubjectReport(_Part):
     modality_contribution: dict[ModalityName, Signed | None]
 
 
-class WindowScore(_Part):
+class WindowScore(Part):
     """Calibrated score of one window."""
 
     start: Seconds
@@ -189,7 +162,7 @@ class WindowScore(_Part):
     score: Score
 
 
-class DetectorReport(_Part):
+class DetectorReport(Part):
     """What one detector found for one person, or for the whole clip (`subject` null)."""
 
     name: str
@@ -211,7 +184,7 @@ class DetectorReport(_Part):
     details: dict[str, JsonValue]
 
 
-class Limits(_Part):
+class Limits(Part):
     """What this report can't say."""
 
     statement: str
@@ -221,7 +194,7 @@ class Limits(_Part):
     """Measured on clips with known answers; null until measured for this profile."""
 
 
-class InputFile(_Part):
+class InputFile(Part):
     """The file as it was read."""
 
     name: FileText
@@ -232,7 +205,7 @@ class InputFile(_Part):
     duration_sec: Seconds | None
 
 
-class VideoStream(_Part):
+class VideoStream(Part):
     """The picture track as the file declares it; `rotation` in degrees clockwise."""
 
     codec: str
@@ -245,7 +218,7 @@ class VideoStream(_Part):
     bit_rate: int | None
 
 
-class AudioStream(_Part):
+class AudioStream(Part):
     """The sound track as the file declares it; `start_sec` relative to the pictures."""
 
     codec: str
@@ -255,7 +228,7 @@ class AudioStream(_Part):
     start_sec: Seconds | None
 
 
-class Decoding(_Part):
+class Decoding(Part):
     """How the file was decoded and what went wrong on the way."""
 
     sampling_fps: Number
@@ -271,7 +244,7 @@ class Decoding(_Part):
     libraries: dict[str, str]
 
 
-class FrameChecksums(_Part):
+class FrameChecksums(Part):
     """CRC-32 of each sampled picture's luma as decoded, so that a re-run can be compared.
 
     `sha256` covers all of them as lines "frame_id:crc32"; `listed` holds the first ones.
@@ -283,14 +256,7 @@ class FrameChecksums(_Part):
     listed: tuple[str, ...]
 
 
-class ContentCredentials(_Part):
-    """C2PA content credentials: kept apart, never part of a score."""
-
-    status: Literal["not_examined"] = "not_examined"
-    result: None = None
-
-
-class Provenance(_Part):
+class Provenance(Part):
     """What was analysed, and how it was decoded."""
 
     input: InputFile
@@ -301,7 +267,7 @@ class Provenance(_Part):
     c2pa: ContentCredentials = ContentCredentials()
 
 
-class ModelUsed(_Part):
+class ModelUsed(Part):
     """One weight file that took part."""
 
     name: str
@@ -311,7 +277,7 @@ class ModelUsed(_Part):
     licence: str
 
 
-class Metadata(_Part):
+class Metadata(Part):
     """What decides the numbers, and when they were made."""
 
     model_version: str
@@ -331,7 +297,7 @@ class Metadata(_Part):
     finished_at: AwareDatetime
 
 
-class Report(_Part):
+class Report(Part):
     """Everything Aura has to say about one clip."""
 
     schema_version: Literal["1.0"] = SCHEMA_VERSION
@@ -345,8 +311,13 @@ class Report(_Part):
     limits: Limits
     provenance: Provenance
     metadata: Metadata
+    explanation: Explanation | None = None
+    """Why; null unless it was asked for."""
     deterministic_digest: str = ""
-    """SHA-256 over all fields but names, paths, times and durations: equal for equal runs."""
+    """SHA-256 over all fields but names, paths, times, durations, and what shows or vouches for
+    them (explanation, signature, content credentials): equal for equal runs."""
+    signature: Signature | None = None
+    """Null in a report that was only printed."""
 
     def digest(self) -> str:
         """Compute `deterministic_digest` from the other fields."""

@@ -169,13 +169,28 @@ def network_threads() -> int:
     return max(1, cpu_threads() // 2)
 
 
+@dataclass(frozen=True)
+class PooledHead:
+    """A logit that is a linear sum over a feature map's mean: `weight` (C,) float32, `bias`."""
+
+    weight: NDArray[np.float32]
+    bias: float
+
+
 class OpenVinoSession:
-    """A network compiled by OpenVINO for the CPU, in float32."""
+    """A network compiled by OpenVINO for the CPU, in float32.
+
+    `heads` are its logits that come from averaged feature maps, in the network's order;
+    `features` gives those maps. Making them outputs changes no other number and costs no time.
+    """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
         core = _openvino_core()
+        graph = core.read_model(str(path))
+        self._names = [output.get_any_name() for output in graph.outputs]
+        self.heads = _add_feature_outputs(graph)
         self._compiled = core.compile_model(
-            core.read_model(str(path)),
+            graph,
             "CPU",
             {
                 "INFERENCE_PRECISION_HINT": "f32",
@@ -184,17 +199,73 @@ class OpenVinoSession:
             },
         )
         self._request = self._compiled.create_infer_request()
-        self._outputs = [output.get_any_name() for output in self._compiled.outputs]
         self._lock = Lock()
 
     def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
         """Run one batch; results are copies."""
         with self._lock:  # an infer request serves one caller at a time
             self._request.infer(inputs, share_inputs=True)
-            return {
-                name: np.array(self._request.get_output_tensor(i).data)
-                for i, name in enumerate(self._outputs)
-            }
+            return self._results()
+
+    def features(self, inputs: dict[str, Array]) -> tuple[dict[str, Array], list[Array]]:
+        """Run one batch; beside the results, for each of `heads` its feature map (B, C, H, W)."""
+        with self._lock:
+            self._request.infer(inputs, share_inputs=True)
+            maps = range(len(self._names), len(self._names) + len(self.heads))
+            return self._results(), [self._tensor(i) for i in maps]
+
+    def _results(self) -> dict[str, Array]:
+        return {name: self._tensor(i) for i, name in enumerate(self._names)}
+
+    def _tensor(self, index: int) -> Array:
+        return np.array(self._request.get_output_tensor(index).data)
+
+
+def _add_feature_outputs(graph: Any) -> tuple[PooledHead, ...]:
+    """Make the input of each global average under a one-row linear layer an output of the graph.
+
+    Found by structure, not by name, so that any export of such a network will do.
+    """
+    heads = []
+    for node in graph.get_ordered_ops():
+        if node.get_type_name() != "ReduceMean" or node.input(0).get_partial_shape().rank != 4:
+            continue
+        for reader in node.output(0).get_target_inputs():
+            head = _linear_head(reader.get_node())
+            if head is not None:
+                graph.add_outputs(node.input(0).get_source_output())
+                heads.append(head)
+                break
+    return tuple(heads)
+
+
+def _linear_head(product: Any) -> PooledHead | None:
+    """The layer that begins with this matrix product: scaled by constants, then a bias added."""
+    weight = _constant(product.input(1)) if product.get_type_name() == "MatMul" else None
+    if weight is None or min(weight.shape) != 1:
+        return None
+    scale, node = 1.0, product
+    while True:
+        after = [reader.get_node() for reader in node.output(0).get_target_inputs()]
+        kind = after[0].get_type_name() if len(after) == 1 else ""
+        fixed = [_constant(side) for side in after[0].inputs()] if kind else []
+        value = next((one for one in fixed if one is not None and one.size == 1), None)
+        if value is None or kind not in {"Multiply", "Add"}:
+            return None
+        if kind == "Add":
+            return PooledHead((scale * weight).reshape(-1), float(value.reshape(-1)[0]))
+        scale, node = scale * float(value.reshape(-1)[0]), after[0]
+
+
+def _constant(side: Any) -> NDArray[np.float32] | None:
+    """What a node's input always is, when it is a constant or a product of constants."""
+    node = side.get_source_output().get_node()
+    if node.get_type_name() == "Constant":
+        return np.array(node.data, np.float32)
+    if node.get_type_name() != "Multiply":
+        return None
+    one, other = (_constant(part) for part in node.inputs())
+    return None if one is None or other is None else one * other
 
 
 class OnnxRuntimeSession:
