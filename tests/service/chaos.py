@@ -33,7 +33,7 @@ from media_factory import moving_texture, write_clip
 
 ATTEMPTS = 5
 JOBS_BETWEEN = (1, 5)  # that end before the next disturbance, so that the run gets on at any speed
-PAUSE_MOST = 20.0  # seconds, if they do not
+PAUSE_MOST = 60.0  # seconds, if they do not
 FINAL = ("completed", "failed", "cancelled", "dead")
 SETTLE_SECONDS = 900.0
 
@@ -241,10 +241,14 @@ def check(engine: sa.Engine, ids: list[str]) -> None:
     poison, *others = ids
     assert (rows[poison].state, rows[poison].attempt) == ("dead", ATTEMPTS)
     for job_id in others:
-        assert rows[job_id].state == "completed", (rows[job_id].state, rows[job_id].error_message)
-        assert rows[job_id].attempt <= rows[job_id].max_attempts
-        assert rows[job_id].report["job_id"] == job_id
-    assert results == set(others)
+        row = rows[job_id]
+        assert row.attempt <= row.max_attempts
+        if row.state == "dead":  # killed at random as often as the poison file: it looks like one
+            assert (row.error_kind, row.attempt) == ("worker_lost", row.max_attempts)
+            continue
+        assert row.state == "completed", (row.state, row.error_message)
+        assert row.report["job_id"] == job_id
+    assert results == {job_id for job_id in others if rows[job_id].state == "completed"}
 
 
 def wait_for_tidy(deployment: Deployment, engine: sa.Engine) -> list[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import anyio
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Request, Response
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 router = APIRouter(tags=["submit"])
 
 MAX_JSON = 256 * 1024
+SUBMISSIONS_AT_ONCE = 8  # looked into and stored; the others wait without holding a thread
 WAIT_DEFAULT, WAIT_MAX = 60.0, 300.0  # seconds that `/infer` and `/infer-video` wait for a result
 WAIT_STEP = 0.1
 
@@ -179,7 +182,7 @@ async def infer(
         if file is None:
             raise Problem(422, "invalid", "send a picture as `file`")
         wish = wish_of_form(form)
-        taken = await run_in_threadpool(submit_file, service, user, file, wish, kind="image")
+        taken = await _in_thread(request, submit_file, service, user, file, wish, kind="image")
     await run_in_threadpool(service.ring)
     return await _wait_for(request, service, taken.job, wait)
 
@@ -212,7 +215,7 @@ async def submit_batch(
     async def add(name: str, submit: Callable[..., Taken], *arguments: Any) -> None:
         item = BatchItem(name=name)
         try:
-            taken = await run_in_threadpool(submit, *arguments, batch_id=batch_id)
+            taken = await _in_thread(request, submit, *arguments, batch_id=batch_id)
             item.job_id, item.status_url = taken.job.id, f"/jobs/{taken.job.id}"
         except (InputError, LimitReached) as error:
             item.error = JobError(kind=error.kind, message=str(error))
@@ -238,25 +241,38 @@ async def submit_batch(
     return BatchAccepted(batch_id=batch_id, status_url=f"/batches/{batch_id}", items=items)
 
 
+async def _in_thread(
+    request: Request, submit: Callable[..., Taken], *args: Any, **more: Any
+) -> Taken:
+    """Submit in one of a few threads, so that the others stay free for quick questions."""
+    state = request.app.state
+    if getattr(state, "submissions", None) is None:
+        state.submissions = anyio.CapacityLimiter(SUBMISSIONS_AT_ONCE)
+    found: Taken = await anyio.to_thread.run_sync(
+        partial(submit, *args, **more), limiter=state.submissions
+    )
+    return found
+
+
 async def _take(
     request: Request, service: Service, user: User, idempotency_key: str | None
 ) -> Taken:
     key = checked_key(idempotency_key)
     if _is_json(request):
         wish = _parse(AnalyzeUrl, await _json_body(request))
-        taken = await run_in_threadpool(submit_url, service, user, wish, idempotency_key=key)
+        taken = await _in_thread(request, submit_url, service, user, wish, idempotency_key=key)
     else:
         async with _form(request, service, user, service.settings.max_upload, 1) as form:
             wish, file = wish_of_form(form), file_of(form)
             if (file is None) == (wish.video_url == NOT_A_VIDEO_URL):
                 raise Problem(422, "invalid", "send either a video as `file` or a `video_url`")
             if file is None:
-                taken = await run_in_threadpool(
-                    submit_url, service, user, wish, idempotency_key=key
+                taken = await _in_thread(
+                    request, submit_url, service, user, wish, idempotency_key=key
                 )
             else:
-                taken = await run_in_threadpool(
-                    submit_file, service, user, file, wish, idempotency_key=key
+                taken = await _in_thread(
+                    request, submit_file, service, user, file, wish, idempotency_key=key
                 )
     return taken
 
