@@ -17,7 +17,7 @@ from aura.training.visual import crops as crop_files  # noqa: E402
 from aura.training.visual.augment import Treatment, h264, jpeg  # noqa: E402
 from aura.training.visual.blends import BLENDED, blend_pair, face_mask  # noqa: E402
 from aura.training.visual.export import export, mean_tail, read_network  # noqa: E402
-from aura.training.visual.loop import Trainer, export_front, predict  # noqa: E402
+from aura.training.visual.loop import Trainer, export_front, keep_start, predict  # noqa: E402
 from aura.training.visual.network import (  # noqa: E402
     HEADS,
     FaceNetwork,
@@ -228,6 +228,18 @@ def test_training_can_begin_with_another_runs_weights(run, tmp_path):
     trainer.save({"step": trainer.step})
     # A checkpoint of its own goes before.
     assert Trainer(tmp_path, CONFIG, mean_tail(run, "blend")).network.head.bias > 5.0
+
+
+def test_what_goes_on_from_a_run_is_averaged_with_it(run, tmp_path):
+    start = mean_tail(run, "blend")
+    trainer = Trainer(tmp_path / "blend", {**CONFIG, "cycle_images": 4}, start)
+    keep_start(tmp_path / "blend", start)
+    trainer.learn(*batch(0))
+    trainer.save({"step": trainer.step})
+    end = torch.load(tmp_path / "blend" / "cycle1.pt", weights_only=True)["average"]
+    assert not torch.equal(start["head.bias"], end["head.bias"])
+    mean = (start["head.bias"] + end["head.bias"]) / 2
+    assert torch.allclose(mean_tail(tmp_path, "blend")["head.bias"], mean)
 
 
 def test_a_loss_that_is_no_number_stops_before_anything_is_changed(tmp_path):

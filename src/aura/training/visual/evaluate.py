@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Image = NDArray[np.uint8]
 
-PAIRS = 600
+PAIRS = 300
 VIEWS = 4  # treatments of each held-out portrait
 
 

@@ -44,7 +44,7 @@ def read_network(run: Path) -> FaceNetwork:
 
 
 def mean_tail(run: Path, head: str) -> dict[str, Tensor]:
-    """One trained tail: the mean over the ends of its cosine cycles.
+    """One trained tail: the mean over the ends of its cosine cycles, and its start if it had one.
 
     Each end is already a running average; their mean errs less on new data than the last of them
     (Izmailov et al., UAI 2018).

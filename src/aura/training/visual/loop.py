@@ -205,6 +205,15 @@ def _write(path: Path, state: dict[str, Any]) -> None:
     part.replace(path)
 
 
+def keep_start(out: Path, start: Mapping[str, Tensor]) -> None:
+    """Write `out/cycle0.pt`, so that the end is averaged with where it began.
+
+    Such a mean (see `export.mean_tail`) keeps more of what the start knew of other data (Wortsman
+    et al., CVPR 2022).
+    """
+    _write(out / "cycle0.pt", {"average": dict(start)})
+
+
 def train(
     folder: Path,
     out: Path,
@@ -217,12 +226,15 @@ def train(
     Args:
         folder: what `crops.prepare` wrote. out: one folder a head is made there.
         head: one of `network.HEADS`. config: see `config.json`.
-        start: a tail's weights to go on from instead of ImageNet's, where nothing is to resume.
+        start: a tail's weights to go on from instead of ImageNet's, where nothing is to resume;
+            kept as `out/HEAD/cycle0.pt`.
     """
     merged = {name: value for name, value in config.items() if name != "heads"}
     merged |= config["heads"][head]
     front = export_front(folder / "front.onnx")
     trainer = Trainer(out / head, merged, start)
+    if start is not None:
+        keep_start(out / head, start)
     batches = iter(
         DataLoader(
             _Batches(folder, front, merged, merged["seed"], trainer.step),
