@@ -119,6 +119,7 @@ def test_every_line_of_the_page_works_as_it_stands(place):
     assert figures
     assert list((place / "evaluation").glob("*.html"))
     assert json.loads((place / "run" / "calibration.json").read_text(encoding="utf-8"))
+    assert (place / "run" / "aggregators.safetensors").is_file()
     assert "contract" in said["analyze"].lower()
     # What was promoted is what the report names.
     report = run("aura analyze --profile contract-v1 --json clip.mp4", place)
