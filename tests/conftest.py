@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
+from aura import registry, signing
 from aura.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -42,6 +43,16 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data folder at {folder}: set AURA_DATA to run this test")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def keys_of_tests(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reports that tests write are signed with a key of theirs, never with the user's own."""
+    theirs, real = tmp_path_factory.getbasetemp() / "keys", signing.keys_dir
+    chosen = registry.HOME_VARIABLE  # a test that sets it has a folder of its own
+    monkeypatch.setattr(signing, "keys_dir", lambda: real() if os.environ.get(chosen) else theirs)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -69,16 +69,17 @@ def write_report(
     ] = "",
 ) -> None:
     """Write the examiner's report as HTML or PDF; pictures are taken from beside REPORT."""
-    from aura import examiner as printing  # noqa: PLC0415
+    from aura.examiner.page import page, require  # noqa: PLC0415
+    from aura.examiner.pdf import pdf as printed  # noqa: PLC0415
     from aura.verify import verify  # noqa: PLC0415
 
     if html is None and pdf is None:
         raise UsageError("say where to write: --html FILE, --pdf FILE, or both")
-    printing.require()
+    require()
     with progress_bars(quiet=video is None) as bars:
         done = verify(report, video, bars.begin(video.name) if video else None)
-    page = printing.page(done, report.parent, case=case, examiner=examiner, rerun=video is not None)
-    for target, data in ((html, page.encode()), (pdf, printing.pdf(page) if pdf else b"")):
+    text = page(done, report.parent, case=case, examiner=examiner, rerun=video is not None)
+    for target, data in ((html, text.encode()), (pdf, printed(text) if pdf else b"")):
         if target is None:
             continue
         try:

@@ -119,7 +119,7 @@ def test_networks_without_pooled_heads_have_none():
 
 
 class OneSpot:
-    """A network whose logit is how bright one place of the face is: it is known what it looks at."""
+    """A network whose logit is how bright one place is: it is known what it looks at."""
 
     heads = ()
 

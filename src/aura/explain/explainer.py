@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 MAX_MAPS = 5  # moments shown; more would say the same again
 MAPS_WITHOUT_ANOMALY = 2  # the highest moments of a clip that has no anomalous one
 MAX_FACE_BOXES = 2000
-PNG_EFFORT = [cv2.IMWRITE_PNG_COMPRESSION, 3]
+PNG_EFFORT = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 
 METHOD = (
     "Grad-CAM (Selvaraju et al., ICCV 2017) on the last convolution of the visual network, in "
@@ -329,17 +329,29 @@ def _seed(report: Report, point: AnomalousFrame) -> list[int]:
     return [int(report.provenance.input.sha256[:16], 16), point.frame_id, point.subject or 0]
 
 
+def _moved(drop: float) -> str:
+    """A fall of a logit in words.
+
+    >>> _moved(1.234), _moved(-0.5)
+    ('lowers (by 1.23 logits)', 'raises (by 0.50 logits)')
+    """
+    return f"{'lowers' if drop > 0 else 'raises'} (by {abs(tidy(drop)):.2f} logits)"
+
+
 def words_of(
     deletion: sanity.Deletion, similarity: float, label: str, heat: NDArray[np.float64]
 ) -> str:
     """What the two tests say about one map, for a reader."""
     if not heat.any():
-        return f"“{label}” found nothing in this picture that speaks for manipulation."
+        return (
+            f"No place of this face raised the score of “{label}”: it comes from the constant part "
+            "of the network and its calibration, so there is nothing to mark."
+        )
+    less = round(deletion.beaten * len(deletion.elsewhere))
     tested = (
-        f"Blurring away the marked {deletion.share:.0%} of the face lowers the score of “{label}” "
-        f"by {tidy(deletion.drop):.2f} logits; the same area elsewhere by "
-        f"{deletion.elsewhere_mean:.2f} on average, by less in {deletion.beaten:.0%} of "
-        f"{len(deletion.elsewhere)} places."
+        f"Blurring away the marked {deletion.share:.0%} of the face {_moved(deletion.drop)} the "
+        f"score of “{label}”; the same area elsewhere {_moved(deletion.elsewhere_mean)} it on "
+        f"average, and {less} of {len(deletion.elsewhere)} such places mattered less."
     )
     if similarity >= sanity.MAX_SIMILARITY:
         return (

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SAME_TIME = 1e-5  # seconds; reports keep six digits
 READ_ON = 3.0  # seconds to the next moment up to which decoding on is cheaper than seeking
+ALL_FROM = 0.5  # seconds before a moment from which on every picture is decoded
 GIVE_UP = 1.0  # seconds after a moment at which it must have come
 
 
@@ -66,38 +67,54 @@ def _sought(
     converter = PictureConverter(coded, Orientation(video.rotation, video.mirrored))
     with opened(info.path) as container:
         tracks = find_tracks(container, info.path)
-        stream = tracks.video
-        reached: float | None = None
-        pictures: Iterator[Any] = iter(())
+        reader = _Seeker(container, tracks.video, tracks.zero) if tracks.video else None
         for moment in moments:
             found = None
-            if stream is not None and stream.time_base:
-                if reached is None or not 0 < moment.time - reached <= READ_ON:
-                    pictures = _from(container, stream, moment.time + tracks.zero)
-                for picture, time in _timed(pictures, tracks.zero):
-                    reached = time
-                    if _is(picture, time, moment):
-                        found = converter.convert(picture, moment.frame_id, time, sampled=True)
-                        break
-                    if time > moment.time + GIVE_UP:
-                        break
+            for picture, time in reader.towards(moment.time) if reader else ():
+                if _is(picture, time, moment):
+                    found = converter.convert(picture, moment.frame_id, time, sampled=True)
+                    break
+                if time > moment.time + GIVE_UP:
+                    break
             yield moment, found
 
 
-def _from(container: Any, stream: Any, seconds: float) -> Iterator[Any]:
-    """Pictures from the key picture at or before a time on; none where that can't be done."""
-    try:
-        container.seek(int(seconds / stream.time_base), stream=stream, backward=True)
-        yield from container.decode(stream)
-    except (av.FFmpegError, OverflowError):
-        return
+class _Seeker:
+    """Decodes from the key picture before a moment on, leaving out what nothing else needs."""
 
+    def __init__(self, container: Any, stream: Any, zero: float) -> None:
+        self._container, self._stream, self._zero = container, stream, zero
+        self._reached: float | None = None
+        self._target = 0.0
+        self._pictures: Iterator[tuple[Any, float]] = iter(())
 
-def _timed(pictures: Iterator[Any], zero: float) -> Iterator[tuple[Any, float]]:
-    for picture in pictures:
-        stamp = picture.pts if picture.pts is not None else picture.dts
-        if stamp is not None and picture.time_base is not None:
-            yield picture, float(stamp * picture.time_base) - zero
+    def towards(self, time: float) -> Iterator[tuple[Any, float]]:
+        """Pictures with their times, up to this moment and beyond it."""
+        self._target = time
+        if self._reached is None or not 0 < time - self._reached <= READ_ON:
+            self._pictures = self._decode()
+        for picture, when in self._pictures:
+            self._reached = when
+            yield picture, when
+
+    def _decode(self) -> Iterator[tuple[Any, float]]:
+        stream, context = self._stream, self._stream.codec_context
+        try:
+            place = int((self._target + self._zero) / stream.time_base)
+            self._container.seek(place, stream=stream, backward=True)
+            for packet in self._container.demux(stream):
+                stamp = packet.pts if packet.pts is not None else packet.dts
+                early = stamp is not None and (
+                    float(stamp * stream.time_base) - self._zero < self._target - ALL_FROM
+                )
+                # Pictures that no other picture is made from can be left out on the way.
+                context.skip_frame = "NONREF" if early else "DEFAULT"
+                for picture in packet.decode():
+                    stamp = picture.pts if picture.pts is not None else picture.dts
+                    if stamp is not None and picture.time_base is not None:
+                        yield picture, float(stamp * picture.time_base) - self._zero
+        except (av.FFmpegError, OverflowError, TypeError, ZeroDivisionError):
+            return
 
 
 def _is(picture: Any, time: float, moment: Moment) -> bool:

@@ -73,13 +73,26 @@ def other_regions(
     return [np.roll(marked, moves[int(i)], axis=(0, 1)) for i in chosen]
 
 
-def without(crop: NDArray[np.uint8], region: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The crop, (S, S, 3) uint8, with the region's cells blurred away behind a soft border."""
+def blurred_away(crop: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What a region is replaced with: the crop, (S, S, 3) uint8, without any detail, float32."""
     side = crop.shape[0]
-    mask = cv2.resize(region.astype(np.float32), (side, side), interpolation=cv2.INTER_NEAREST)
-    mask = cv2.GaussianBlur(mask, (0, 0), SOFT_EDGE * side)[..., None]
-    blurred = cv2.GaussianBlur(crop, (0, 0), BLUR * side).astype(np.float32)
-    mixed = crop.astype(np.float32) * (1 - mask) + blurred * mask
+    # So strong a blur looks the same from a quarter of the pixels, at a tenth of the cost.
+    small = cv2.resize(crop, (side // 4, side // 4), interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small.astype(np.float32), (0, 0), BLUR * side / 4)
+    return np.asarray(cv2.resize(small, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def without(
+    crop: NDArray[np.uint8], filling: NDArray[np.float32], region: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """The crop with the region's cells replaced by the filling, behind a soft border."""
+    side = crop.shape[0]
+    mask = cv2.resize(
+        region.astype(np.float32), (side // 4, side // 4), interpolation=cv2.INTER_NEAREST
+    )
+    mask = cv2.GaussianBlur(mask, (0, 0), SOFT_EDGE * side / 4)
+    mask = cv2.resize(mask, (side, side), interpolation=cv2.INTER_LINEAR)[..., None]
+    mixed = crop.astype(np.float32) * (1 - mask) + filling * mask
     return np.asarray(np.clip(np.rint(mixed), 0, 255), np.uint8)
 
 
@@ -100,7 +113,9 @@ def deletion_test(
     """
     marked = marked_cells(cells)
     regions = [marked, *other_regions(marked, random)]
-    logits = network.logits(np.stack([without(crop, one) for one in regions]), head)
+    filling = blurred_away(crop)
+    covered = np.stack([without(crop, filling, one) for one in regions])
+    logits = network.logits(covered, head)
     falls = logit - logits
     return Deletion(float(falls[0]), tuple(map(float, falls[1:])), float(marked.mean()))
 
