@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from aura import __version__
-from aura.profiles import load_profile
+from aura.profiles import equipped, load_profile
 from aura.report import SCHEMA_VERSION
 from aura.runtime import ModelCard, find_card, read_card, weights_dir
 
@@ -54,7 +54,7 @@ def history_row(
 
 def analysis_version(profile: str) -> str:
     """SHA-256 over everything but bytes and options that decides a report of this profile."""
-    settings = load_profile(profile)
+    settings = equipped(load_profile(profile))  # calibration comes with a promoted network
     parts = {
         "aura": __version__,
         "schema": SCHEMA_VERSION,

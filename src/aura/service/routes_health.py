@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from aura import __version__
 from aura.errors import AuraError, WeightsError
-from aura.profiles import load_profile, profile_names
+from aura.profiles import equipped, load_profile, profile_names
 from aura.report import SCHEMA_VERSION
 from aura.service.access import Reader, TheService
 from aura.service.context import Service
@@ -48,6 +48,7 @@ def version() -> Versions:
         profile = load_profile(name)
         try:
             found = cards(name)
+            profile = equipped(profile)
         except WeightsError:
             found = ()
         profiles.append(

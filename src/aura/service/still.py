@@ -18,7 +18,7 @@ from aura.detectors.visual import NAMES, VisualDetector
 from aura.errors import UnreadableMedia
 from aura.faces import Face, FaceDetector, align, face_quality
 from aura.pictures import decode_size, orientation
-from aura.profiles import load_profile
+from aura.profiles import equipped, load_profile
 from aura.report import json_ready
 from aura.runtime import load_model, sha256_file
 from aura.versions import tool_versions
@@ -92,7 +92,7 @@ def inspect_picture(path: Path, profile: str, name: str) -> dict[str, Any]:
         },
         "metadata": {
             "profile": profile,
-            "config_sha256": load_profile(profile).config_sha256,
+            "config_sha256": equipped(load_profile(profile)).config_sha256,
             "models_used": [
                 {"name": card.name, "version": card.version, "sha256": card.sha256}
                 for card in cards
@@ -149,7 +149,7 @@ def _scores(rgb: Any, faces: list[Face], profile: str) -> list[dict[str, float]]
             mouths=np.zeros((0, 64, 64), np.uint8),
         )
         detector.observe(Chunk(0.0, 0.0, (track,), None))
-    settings = load_profile(profile)
+    settings = equipped(load_profile(profile))
     known = {config.name: config.calibration for config in settings.detectors}
     found: list[dict[str, float]] = [{} for _ in faces]
     for evidence in detector.conclude():
