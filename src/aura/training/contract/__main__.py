@@ -18,7 +18,7 @@ from aura.training.contract.talkers import Talkers, photographs, recordings
 from aura.training.data.prepared import open_prepared
 from aura.training.visual.crops import load
 
-TRAIN_TALKERS, CONTROL_TALKERS = 150, 40
+TRAIN_TALKERS, CONTROL_TALKERS = 64, 24
 
 
 def _talkers(chosen: argparse.Namespace) -> tuple[Talkers, Talkers]:

@@ -75,7 +75,7 @@ class Plan:
     windows_per_clip: int = 4
     draws: int = 2
     rounds: int = 8
-    seeds: int = 3
+    seeds: int = 2
     batch: int = 32
     learning_rate: float = 5e-4
     weight_decay: float = 0.05
