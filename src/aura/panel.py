@@ -78,6 +78,7 @@ def panel(report: Report, *, width: int, glyphs: Glyphs = FINE) -> Panel:
         ("Over time", score_chart(report, inner, glyphs)),
         ("Look at", _moments(report, glyphs)),
         ("Not judged", _not_judged(report)),
+        ("C2PA", _credentials(report, glyphs)),
         ("Limits", _limits(report, glyphs)),
     ]
     for heading, body in sections:
@@ -255,6 +256,15 @@ def _not_judged(report: Report) -> RenderableType | None:
     labels = tuple(f"{one.label}: " for one in report.detectors)
     rest = [line for line in report.limits.not_judged if not line.startswith(labels)]
     return Text("\n".join(rest)) if rest else None
+
+
+def _credentials(report: Report, glyphs: Glyphs) -> Text | None:
+    """Content credentials, where the file carries any; they have no part in the verdict."""
+    told = report.provenance.c2pa
+    if told.status in {"absent", "not_examined"}:
+        return None
+    parts = [told.words, *([f"Signer, as claimed: {told.signer}."] if told.signer else [])]
+    return Text(glyphs.plain(" ".join(parts)))
 
 
 def _limits(report: Report, glyphs: Glyphs) -> RenderableType:
