@@ -64,6 +64,9 @@ DOES_NOT_SHOW = (
     "compression, light, hair or make-up there.",
     "The map has 7 by 7 cells over the face, and each cell looks far beyond its own borders: it "
     "can't show an outline.",
+    "Measured on 12 manipulated clips for tuning (2026-11-22): blurring the marked places lowered "
+    "the score more than blurring others in 67 % of comparisons (95 % interval 49 to 83, chance "
+    "50). As a whole the maps do not clearly beat chance: only those that stood both tests count.",
     "It explains the visual detectors on single pictures, neither the voice, nor lips and voice, "
     "nor the verdict as a whole.",
 )
