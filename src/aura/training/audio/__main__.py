@@ -11,7 +11,7 @@ import numpy as np
 
 from aura.runtime import weights_dir
 from aura.training.audio import evaluate, export, prepare
-from aura.training.audio.fit import Linear
+from aura.training.audio.fit import Network
 
 CONFIG = Path(__file__).with_name("config.json")
 
@@ -28,7 +28,13 @@ def main() -> None:
     figures = arguments.out / "figures.json"
     if arguments.step == "export":
         with np.load(arguments.out / "voice.npz") as kept:
-            network = Linear(kept["weights"], float(kept["bias"]))
+            network = Network(
+                kept["middle"],
+                kept["spread"],
+                float(kept["limit"]),
+                kept["weights"],
+                float(kept["bias"]),
+            )
         print(f"wrote {export.export(network, figures, config, weights_dir())}")
         return
     if arguments.data is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aura.training.audio.fit import Linear
+    from aura.training.audio.fit import Network
 
 OPSET = 17
 LIMITS = (
@@ -41,21 +42,28 @@ def train(data: Path, out: Path, config: dict[str, Any]) -> Path:
     sounds = load(out, recordings(data), (CLEAN, WORN))
     network = fit(sounds, sounds.to_learn(), config)
     path = out / "voice.npz"
-    np.savez(path, weights=network.weights, bias=network.bias)
+    np.savez(path, **asdict(network))
     return path
 
 
-def build(network: Linear) -> onnx.ModelProto:
+def build(network: Network) -> onnx.ModelProto:
     """(n, d) `voice` -> (n,) `logit`."""
     width = len(network.weights)
     arrays: dict[str, NDArray[Any]] = {
+        "middle": np.asarray(network.middle, np.float32),
+        "spread": np.asarray(network.spread, np.float32),
+        "low": np.array(-network.limit, np.float32),
+        "high": np.array(network.limit, np.float32),
         "weights": np.asarray(network.weights, np.float32)[:, None],
         "bias": np.array([network.bias], np.float32),
         "axis": np.array([1], np.int64),
     }
     graph = helper.make_graph(
         [
-            helper.make_node("MatMul", ["voice", "weights"], ["weighed"]),
+            helper.make_node("Sub", ["voice", "middle"], ["moved"]),
+            helper.make_node("Div", ["moved", "spread"], ["scaled"]),
+            helper.make_node("Clip", ["scaled", "low", "high"], ["levelled"]),
+            helper.make_node("MatMul", ["levelled", "weights"], ["weighed"]),
             helper.make_node("Add", ["weighed", "bias"], ["column"]),
             helper.make_node("Squeeze", ["column", "axis"], ["logit"]),
         ],
@@ -70,7 +78,7 @@ def build(network: Linear) -> onnx.ModelProto:
     return model
 
 
-def export(network: Linear, figures: Path, config: dict[str, Any], folder: Path) -> Path:
+def export(network: Network, figures: Path, config: dict[str, Any], folder: Path) -> Path:
     """Write `audio-lite.onnx` and its card from a fit and the figures of `evaluate`."""
     path = folder / f"{MODEL}.onnx"
     onnx.save(build(network), str(path))

@@ -1,4 +1,4 @@
-"""Sounds as rows of numbers, and the linear network on them.
+"""Sounds as rows of numbers, and the network on them.
 
 Every group of recordings weighs the same on both sides: as much real sound as fake. So neither a
 corpus nor a channel that has more of one kind can stand for it.
@@ -7,7 +7,7 @@ corpus nor a channel that has more of one kind can stand for it.
 from __future__ import annotations
 
 import collections
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,15 +55,22 @@ class Sounds:
 
 
 @dataclass(frozen=True)
-class Linear:
-    """logit = values @ weights + bias."""
+class Network:
+    """logit = clip((values - middle) / spread, -limit, limit) @ weights + bias."""
 
+    middle: Floats
+    spread: Floats
+    limit: float
     weights: Floats
     bias: float
 
     def __call__(self, values: Floats) -> Floats:
         """(n, d) -> (n,)."""
-        return np.asarray(values @ self.weights + self.bias)
+        return np.asarray(self.levelled(values) @ self.weights + self.bias)
+
+    def levelled(self, values: Floats) -> Floats:
+        """Values in units of the clean recordings' spread; none may outvote the others."""
+        return np.clip((values - self.middle) / self.spread, -self.limit, self.limit)
 
 
 def load(out: Path, found: Sequence[Recording], conditions: Sequence[str]) -> Sounds:
@@ -130,14 +137,16 @@ def weights(sounds: Sounds, chosen: Mask, config: dict[str, Any]) -> Floats:
     return np.where(sounds.condition == WORN, config["worn_weight"], 1.0) * result
 
 
-def fit(sounds: Sounds, chosen: Mask, config: dict[str, Any]) -> Linear:
-    """Logistic regression on standardised values, the standardising folded into the weights."""
-    values = sounds.values[chosen]
-    mean, spread = values.mean(axis=0), values.std(axis=0) + 1e-4
+def fit(sounds: Sounds, chosen: Mask, config: dict[str, Any]) -> Network:
+    """Logistic regression; values are measured by what is usual in clean recordings."""
+    clean = sounds.values[chosen & (sounds.condition == CLEAN)]
+    width = clean.shape[1]
+    network = Network(
+        np.median(clean, axis=0), clean.std(axis=0) + 1e-3, config["limit"], np.zeros(width), 0.0
+    )
     model = LogisticRegression(C=config["inverse_regularisation"], max_iter=300, tol=1e-3).fit(
-        (values - mean) / spread,
+        network.levelled(sounds.values[chosen]),
         sounds.label[chosen],
         sample_weight=weights(sounds, chosen, config)[chosen],
     )
-    scaled = model.coef_[0] / spread
-    return Linear(scaled, float(model.intercept_[0] - mean @ scaled))
+    return replace(network, weights=model.coef_[0], bias=float(model.intercept_[0]))
