@@ -88,13 +88,13 @@ def explained(path: Path) -> tuple[Report, dict[str, float]]:
     """
     with tempfile.TemporaryDirectory() as folder:
         explainer = _Timed(Path(folder))
-        kept = sanity.deletion_test, steps.pictures_at
+        kept = sanity.deletion_test, pictures_at
         sanity.deletion_test = explainer.timed(sanity.deletion_test)
-        steps.pictures_at = explainer.timed(_all_at_once)
+        steps.pictures_at = explainer.timed(_all_at_once)  # type: ignore[attr-defined]
         before = time.process_time()
         report = pipeline.analyze(path, explain=explainer)
         whole = time.process_time() - before
-        sanity.deletion_test, steps.pictures_at = kept
+        sanity.deletion_test, steps.pictures_at = kept  # type: ignore[attr-defined]
     spent = explainer.spent
     analysis = whole - spent["explain"]
     return report, {

@@ -75,7 +75,7 @@ def write_report(
 
     if html is None and pdf is None:
         raise UsageError("say where to write: --html FILE, --pdf FILE, or both")
-    require()
+    require(pdf=pdf is not None)
     with progress_bars(quiet=video is None) as bars:
         done = verify(report, video, bars.begin(video.name) if video else None)
     text = page(done, report.parent, case=case, examiner=examiner, rerun=video is not None)

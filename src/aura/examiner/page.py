@@ -34,13 +34,13 @@ MAX_ROWS = 40  # of a table; the report has all
 UNPRINTABLE = dict.fromkeys([*range(32), 127, *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "�")
 
 
-def require() -> None:
-    """Check that the extra is there.
+def require(*, pdf: bool) -> None:
+    """Check that the extra is there, before anything is analysed for long.
 
     Raises:
         MissingExtra: it is not.
     """
-    for name in ("jinja2", "weasyprint"):
+    for name in ("jinja2", "weasyprint") if pdf else ("jinja2",):
         if importlib.util.find_spec(name) is None:
             raise MissingExtra("aura report", "report")
 
@@ -129,6 +129,7 @@ def _shown(one: SaliencyMap, folder: Path) -> dict[str, Any]:
     heat, frame = _read(folder / one.heat.file), _read(folder / one.frame.file)
     return {
         "map": one,
+        "marked": any(cell > 0 for row in one.cells for cell in row),
         "whole": _jpeg(heat),
         "close": _jpeg(_close_up(heat, one)),
         "close_plain": _jpeg(_close_up(frame, one)),
