@@ -100,7 +100,7 @@ def ticks(start: float, end: float, about: int = 8) -> list[float]:
     steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200)
     step = next((one for one in steps if span / one <= about), steps[-1])
     first = math.ceil(start / step - 1e-9)
-    return [round(i * step, 3) for i in range(first, math.floor(end / step + 1e-9) + 1)]
+    return [round(float(i * step), 3) for i in range(first, math.floor(end / step + 1e-9) + 1)]
 
 
 def clock(seconds: float) -> str:
