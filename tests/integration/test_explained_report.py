@@ -13,6 +13,7 @@ import pytest
 
 import media_factory as make
 from aura import credentials, pipeline, runtime, signing, verify
+from aura.errors import ReportError
 from aura.explain.explainer import Explainer
 from aura.explain.moments import Moment, pictures_at
 from aura.media import Frame, decode, probe
@@ -254,6 +255,21 @@ def test_a_new_layout_of_the_same_words_holds_and_is_noted(run, copy):
     code, out, _ = run("verify", report_in(copy))
     assert code == 0
     assert "laid out anew" in out
+
+
+def test_no_byte_of_a_report_can_be_changed_unnoticed(copy):
+    path = report_in(copy)
+    whole = path.read_bytes()
+    random = np.random.default_rng(7)
+    for place in random.integers(0, len(whole), 150):
+        data = bytearray(whole)
+        data[place] ^= 1 << int(random.integers(0, 7))
+        path.write_bytes(data)
+        try:
+            done = verify.verify(path)
+        except ReportError:
+            continue
+        assert done.exit_code or any("laid out anew" in note for note in done.notes), place
 
 
 def test_what_is_no_report_is_told(run, tmp_path):
