@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aura.detectors.audio import AudioDetector
 from aura.detectors.contract import ContractDetector
 from aura.detectors.sync import SyncDetector
 from aura.detectors.visual import VisualDetector
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 DETECTORS: dict[str, Callable[[str, float], Detector]] = {
     "visual-lite": lambda device, _fps: VisualDetector(device=device),
     "sync-cca": lambda device, _fps: SyncDetector(device=device),
+    "audio-lite": lambda device, _fps: AudioDetector(device=device),
     "contract-v1": lambda device, fps: ContractDetector(device=device, fps=fps),
 }
 

@@ -12,7 +12,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import fft
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -98,7 +97,7 @@ def _padded_spectra(sound: Floats) -> NDArray[np.complex64]:
 def _overlapped(spectra: NDArray[np.complexfloating], count: int) -> Floats:
     """Least-squares overlap-add of `_padded_spectra`, (n, count)."""
     window = np.hanning(GUESS_FFT + 1)[:-1].astype(np.float32)
-    frames = fft.irfft(spectra, GUESS_FFT, axis=2) * window
+    frames = np.fft.irfft(spectra, GUESS_FFT, axis=2) * window
     every = GUESS_FFT // GUESS_HOP
     size = (frames.shape[1] - 1) * GUESS_HOP + GUESS_FFT
     out = np.zeros((len(frames), size), np.float32)
@@ -113,7 +112,7 @@ def _spectra(sound: Floats, size: int, hop: int) -> NDArray[np.complex64]:
     """(n, frames, size // 2 + 1)."""
     frames = np.lib.stride_tricks.sliding_window_view(sound, size, axis=1)[:, ::hop]
     window = np.hanning(size + 1)[:-1].astype(np.float32)
-    return np.asarray(fft.rfft(frames * window, axis=2), np.complex64)
+    return np.asarray(np.fft.rfft(frames * window, axis=2), np.complex64)
 
 
 def _edges(size: int, bands: int) -> NDArray[np.intp]:
@@ -157,7 +156,7 @@ def _syllabic(sound: Floats) -> Floats:
     steps = np.einsum("nt,ntd->nd", weights[:, 1:], np.abs(np.diff(levels, axis=1)))
     tone = mean - mean.mean(axis=1, keepdims=True)
     pairs = levels.reshape(*levels.shape[:2], MODULATION_BANDS, -1).mean(axis=3)
-    moving = np.abs(fft.rfft(pairs - pairs.mean(axis=1, keepdims=True), 100, axis=1)) ** 2
+    moving = np.abs(np.fft.rfft(pairs - pairs.mean(axis=1, keepdims=True), 100, axis=1)) ** 2
     rates = [
         np.log(moving[:, low:high].sum(axis=1) + 1e-3) for low, high in pairwise(MODULATION_EDGES)
     ]
@@ -177,7 +176,7 @@ def _fine(sound: Floats) -> Floats:
         band = logs[:, :, low:high] - logs[:, :, low:high].mean(axis=2, keepdims=True)
         band = band * np.hanning(high - low).astype(np.float32)
         # Ripples in the log spectrum: a voice has one for every pitch frequency.
-        ripples = np.abs(fft.rfft(band, FINE_FFT, axis=2))
+        ripples = np.abs(np.fft.rfft(band, FINE_FFT, axis=2))
         first, last = (round(SAMPLE_RATE / pitch) for pitch in reversed(PITCH_RANGE))
         shape = ripples[:, :, first : last + 1]
         heights.append(shape.max(axis=2) / (np.sqrt((ripples**2).mean(axis=2)) + 1e-6))
