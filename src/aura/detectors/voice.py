@@ -8,6 +8,7 @@ Everything is computed between 100 Hz and 7 kHz, because files often hold nothin
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -79,14 +80,20 @@ def other_phases(sound: Floats) -> Floats:
         sound: (n, samples) float32. The same sound always gets the same phases.
     """
     magnitude: Floats = np.abs(_padded_spectra(sound))
-    order = np.arange(magnitude.shape[1] * magnitude.shape[2], dtype=np.float64)
-    turns = (order * order * GOLDEN) % 1.0
-    phases = np.exp(2j * np.pi * turns).astype(np.complex64).reshape(magnitude.shape[1:])
-    made = _overlapped(magnitude * phases, sound.shape[1])
+    made = _overlapped(magnitude * _scattered(magnitude.shape[1]), sound.shape[1])
     for _ in range(GUESS_ROUNDS):
         guess = _padded_spectra(made)
-        made = _overlapped(magnitude * guess / np.maximum(np.abs(guess), 1e-9), sound.shape[1])
+        guess *= magnitude / np.maximum(np.abs(guess), 1e-9)
+        made = _overlapped(guess, sound.shape[1])
     return made
+
+
+@lru_cache(maxsize=1)
+def _scattered(frames: int) -> NDArray[np.complex64]:
+    """(frames, bins) of length 1 in directions without any order."""
+    order = np.arange(frames * (GUESS_FFT // 2 + 1), dtype=np.float64)
+    turns = (order * order * GOLDEN) % 1.0
+    return np.asarray(np.exp(2j * np.pi * turns).reshape(frames, -1), np.complex64)
 
 
 def _padded_spectra(sound: Floats) -> NDArray[np.complex64]:
@@ -97,7 +104,8 @@ def _padded_spectra(sound: Floats) -> NDArray[np.complex64]:
 def _overlapped(spectra: NDArray[np.complexfloating], count: int) -> Floats:
     """Least-squares overlap-add of `_padded_spectra`, (n, count)."""
     window = np.hanning(GUESS_FFT + 1)[:-1].astype(np.float32)
-    frames = np.fft.irfft(spectra, GUESS_FFT, axis=2) * window
+    frames = np.fft.irfft(spectra, GUESS_FFT, axis=2)
+    frames *= window
     every = GUESS_FFT // GUESS_HOP
     size = (frames.shape[1] - 1) * GUESS_HOP + GUESS_FFT
     out = np.zeros((len(frames), size), np.float32)
