@@ -116,6 +116,24 @@ def one_score(found: HeldOut, condition: str) -> tuple[NDArray[np.int64], Floats
     return found.sounds.label[rows], np.nanmean(found.scores[:, rows], axis=0), rows
 
 
+def by_second(
+    sounds: Sounds, seconds: Sounds, folds: dict[str, int], config: dict[str, Any]
+) -> dict[str, Any]:
+    """AUC of single seconds of speech, each by fits without its voice and that family."""
+    fold = {
+        name: np.array([folds[voice] for voice in rows.voice])
+        for name, rows in (("learn", sounds), ("test", seconds))
+    }
+    scores = np.full((len(FAMILIES), len(seconds.label)), np.nan)
+    for family in range(len(FAMILIES)):
+        tested = ~seconds.remade & np.isin(seconds.family, (family, REAL))
+        for one in sorted(set(folds.values())):
+            mine = tested & (fold["test"] == one)
+            learned = sounds.to_learn() & (sounds.family != family) & (fold["learn"] != one)
+            scores[family, mine] = fit(sounds, learned, config)(seconds.values[mine])
+    return pooled(HeldOut(seconds, scores), CLEAN)
+
+
 def without_source(sounds: Sounds, config: dict[str, Any]) -> dict[str, Any]:
     """AUC within each source that has both kinds, by fits without it and without its voices."""
     result = {}
@@ -185,6 +203,9 @@ def evaluate(data: Path, out: Path, config: dict[str, Any]) -> dict[str, Any]:
             "generator nor the voice; 95 % intervals by bootstrap over voices, over recordings "
             "where a source is left out; aac at 96 kb/s, opus at 24 kb/s, phone = mu-law, 8 kHz",
             "held-out families and voices": {name: areas(ours, name) for name in MEASURED},
+            "single seconds of held-out families and voices, clean": by_second(
+                sounds, load(out, found, (CLEAN,), seconds=True), folds, config
+            ),
             "held-out sources, clean": without_source(sounds, config),
             "at the threshold": at_threshold(ours, clip),
             "baselines on the same folds, clean": baselines(data, found, sounds, folds),

@@ -73,8 +73,10 @@ class Network:
         return np.clip((values - self.middle) / self.spread, -self.limit, self.limit)
 
 
-def load(out: Path, found: Sequence[Recording], conditions: Sequence[str]) -> Sounds:
-    """Read what `prepare` wrote.
+def load(
+    out: Path, found: Sequence[Recording], conditions: Sequence[str], *, seconds: bool = False
+) -> Sounds:
+    """Read what `prepare` wrote; with `seconds` a row for each second instead of their mean.
 
     Raises:
         UsageError: a condition is missing.
@@ -88,6 +90,7 @@ def load(out: Path, found: Sequence[Recording], conditions: Sequence[str]) -> So
             with np.load(path) as part:
                 recording, remade, values = part["recording"], part["remade"], part["values"]
             edges = np.flatnonzero(np.diff(recording * 2 + remade)) + 1
+            edges = np.arange(1, len(recording)) if seconds else edges
             for piece in np.split(np.arange(len(recording)), edges):
                 mean = values[piece].astype(np.float64).mean(axis=0)
                 rows.append((mean, int(recording[piece[0]]), bool(remade[piece[0]]), condition))
