@@ -194,7 +194,7 @@ def newer_card(path):
         ("retinaface-mobilenet", altered, "SHA-256 differs); reinstall aura-veracity"),
         ("silero-vad", lambda path: path.unlink(), "is missing; reinstall aura-veracity"),
         ("visual-lite", no_network, "can't be opened as a network"),
-        ("visual-lite", no_card, "needs visual-lite, which is not here; reinstall aura-veracity"),
+        ("visual-lite", no_card, "which is not here; reinstall aura-veracity"),
         ("visual-lite", newer_card, "upgrade aura-veracity"),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 
 from aura.errors import InputNotFound
 from aura.evaluation import LabelledClip, labelled_clips
+from aura.evaluation.profile_run import prediction_of
 from aura.evaluation.table import Decisions, Outcome, decisions, markdown, outcome_of, rows
 
 
@@ -121,7 +122,11 @@ def test_detector_scores_are_those_of_the_person_who_decided():
             "decisive_subject": 2,
             "manipulation_confidence": 0.8,
             "overall_class": "fake",
+            "frame_scores": [],
+            "segments": [],
+            "confidence_interval": None,
         },
+        "provenance": {"input": {"sha256": "0" * 64}},
         "detectors": [
             entry("visual_blend", 1, -3.0),
             entry("visual_blend", 2, 2.0),
@@ -129,4 +134,7 @@ def test_detector_scores_are_those_of_the_person_who_decided():
             entry("audio", None, 1.0),
         ],
     }
-    assert outcome_of(clip("x", 1), report).detectors == {"visual_blend": 2.0, "audio": 1.0}
+    one = clip("x", 1)
+    found = outcome_of(one, prediction_of(one, one.path.parent, report, None))
+    assert found.detectors == {"visual_blend": 2.0, "audio": 1.0}
+    assert (found.score, found.overall_class) == (0.8, "fake")

@@ -206,7 +206,8 @@ def equipped(profile: Profile) -> Profile:
 def _what_is_missing(profile: Profile, missing: list[str]) -> str:
     names = ", ".join(missing)
     if not profile.obtain:
-        return f"profile {profile.name} needs {names}, which is not here; reinstall aura-veracity"
+        files = ", ".join(str(weights_dir() / f"{name}.json") for name in missing)
+        return f"profile {profile.name} needs {files}, which is not here; reinstall aura-veracity"
     commands = "".join(f"\n    {command}" for command in profile.obtain)
     return (
         f"profile {profile.name} has no weights on this machine: no version of {names} was "

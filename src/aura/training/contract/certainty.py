@@ -61,8 +61,8 @@ def dropout_passes(
 def interval_of(scores: NDArray[np.float64], level: float = LEVEL) -> tuple[float, float]:
     """Bounds that hold the middle share `level` of scores (passes,).
 
-    >>> interval_of(np.linspace(0, 1, 101), 0.9)
-    (0.05, 0.95)
+    >>> interval_of(np.arange(101.0), 0.5)
+    (25.0, 75.0)
     """
     tail = (1 - level) / 2
     low, high = np.quantile(np.asarray(scores, np.float64), [tail, 1 - tail])

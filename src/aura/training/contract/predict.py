@@ -274,8 +274,8 @@ def found_segments(windows: Sequence[Window], step: float) -> tuple[FoundSegment
     Args:
         windows: in the order of time. step: seconds from one window to the next.
 
-    >>> found_segments([Window(0, 1, 0.9, None), Window(0.5, 1.5, 0.2, None)], 0.5)
-    (FoundSegment(modality='any', start=0.0, end=1.0, score=0.725),)
+    >>> found_segments([Window(0, 1, 1.0, None), Window(0.5, 1.5, 0.0, None)], 0.5)
+    (FoundSegment(modality='any', start=0.0, end=1.0, score=0.75),)
     """
     if not windows:
         return ()
