@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from aura.detectors.contract_input import Faces, cut_window, frames_of_window
+from aura.detectors.contract_input import cut_sound, frames_of_window, place_faces
 from aura.errors import UsageError
 from aura.training.contract.people import val_parts
 from aura.training.contract.samples import Batch, Sample, collate, cut_sample
@@ -290,10 +290,9 @@ class WindowSet:
 
     def _anything(self, clip: Clip, start: float) -> bool:
         """Whether there is a face or speech, by the rule that cuts windows."""
-        nothing = np.zeros((len(clip.faces.times), 0), np.uint8)
-        bare = Faces(clip.faces.times, nothing, clip.faces.motion)
-        window = cut_window(bare, clip.voice, start, self.sliding.seconds, clip.fps)
-        return bool(window.frame_mask.any() or window.speech_mask.any())
+        seconds = self.sliding.seconds
+        seen = place_faces(clip.faces.times, start, seconds, clip.fps) >= 0
+        return bool(seen.any() or cut_sound(clip.voice, start, seconds)[1].any())
 
 
 def _filled(units: list[Unit], size: int, random: np.random.Generator) -> list[Unit]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aura.detectors.contract_input import Faces, Voice, WindowInput, cut_window
+from aura.detectors.contract_input import WindowInput, cut_window, place_faces
 from aura.training.contract.config import IMAGE_SIDE, LANDMARK_VALUES, POSE_VALUES
 from aura.training.contract.losses import Targets
 from aura.training.contract.network import Encoded, Windows
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from aura.training.data.clip import Clip, Modality, Truth
 
 MODALITIES: tuple[Modality, ...] = ("visual", "audio", "disagreement")
-_SILENCE = Voice(0.0, np.zeros(0, np.float32), np.zeros(0, np.float32))
 
 
 class Origin(NamedTuple):
@@ -131,7 +130,7 @@ def cut_sample(clip: Clip, index: int, kind: str, start: float, config: Contract
     seconds = config.window_seconds
     end, truth = start + seconds, clip.truth
     window = cut_window(clip.faces, clip.voice, start, seconds, clip.fps)
-    chosen = _slots(clip, start, seconds)
+    chosen = place_faces(clip.faces.times, start, seconds, clip.fps)
     times = np.full(len(chosen), np.nan)
     times[window.frame_mask] = clip.faces.times[chosen[window.frame_mask]]
     step = seconds / len(chosen)
@@ -149,18 +148,6 @@ def cut_sample(clip: Clip, index: int, kind: str, start: float, config: Contract
     )
     origin = Origin(index, clip.row.path, kind, truth.label, start, end, tuple(times.tolist()))
     return Sample(window, tuple(np.asarray(value) for value in targets), origin)
-
-
-def _slots(clip: Clip, start: float, seconds: float) -> NDArray[np.intp]:
-    """Which of the clip's faces stands in each place of the window; 0 where none does.
-
-    The cutter itself decides, by carrying the number of each face where its motion would be.
-    """
-    count = len(clip.faces.times)
-    numbers = np.zeros((count, 2), np.float32)
-    numbers[:, 0] = np.arange(count)
-    faces = Faces(clip.faces.times, np.zeros((count, 0), np.uint8), numbers)
-    return cut_window(faces, _SILENCE, start, seconds, clip.fps).motion[:, 0].astype(np.intp)
 
 
 def _landmarks(
