@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
-from aura.training.contract.logs import read_log
+from aura.training.contract.logs import LOG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 TIMES = ("seconds", "waited", "windows_per_second")
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """All lines of a run's log."""
+    return [json.loads(line) for line in (folder / LOG).read_text("utf-8").splitlines()]
 
 
 @contextlib.contextmanager

@@ -16,7 +16,6 @@ pytest.importorskip("transformers", reason="transformers is in the extra 'train'
 from aura.errors import AuraError, Cancelled, UsageError, WeightsError  # noqa: E402
 from aura.training.contract.checkpoint import load_checkpoint, read_info  # noqa: E402
 from aura.training.contract.dataset import Recipe, training_sets  # noqa: E402
-from aura.training.contract.logs import read_log  # noqa: E402
 from aura.training.contract.loop import FitResult, fit  # noqa: E402
 from aura.training.contract.losses import Targets  # noqa: E402
 from aura.training.contract.network import ContractNetwork, Encoded  # noqa: E402
@@ -32,7 +31,7 @@ from made_clips import (  # noqa: E402
     seeing_config,
     tiny_config,
 )
-from training_runs import curve, one_thread, weights  # noqa: E402
+from training_runs import curve, one_thread, read_log, weights  # noqa: E402
 
 PACE = Pace(workers=0, log_every=1, tensorboard=False)
 SETTINGS = read_settings(epochs=3, batch=8, windows_per_clip=2, learning_rate=3e-3, pairs=("swap",))

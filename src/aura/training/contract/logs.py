@@ -71,11 +71,6 @@ class RunLog:
         self.close()
 
 
-def read_log(folder: Path) -> list[dict[str, Any]]:
-    """All lines of a run's log."""
-    return [json.loads(line) for line in (folder / LOG).read_text("utf-8").splitlines()]
-
-
 def _until(path: Path, step: int) -> list[str]:
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
