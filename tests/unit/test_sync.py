@@ -234,3 +234,46 @@ def test_people_appear_and_leave_without_upsetting_the_rest() -> None:
     (alone,) = judge(chunks(opening(), spoken(), piece=3.0))
     assert first.logit == alone.logit
     assert (second.subject, second.status) == (9, "not_applicable")
+
+
+def conversation(late: float = 0.0) -> list[Chunk]:
+    """Two talk 9 s each and move their mouths meanwhile; the second sound comes late."""
+    first, second = syllables(18.0, seed=1), syllables(18.0, seed=2)
+    here, there = voice(first, seed=1), np.roll(voice(second, seed=2), int(late * 16_000))
+    half = len(here) // 2
+    return chunks(first, np.concatenate([here[:half], there[half:]]), others=(second,))
+
+
+def test_each_of_two_is_judged_only_while_they_speak() -> None:
+    for found in judge(conversation()):
+        assert found.status == "ok"
+        assert found.score is not None
+        assert found.score < 0.5
+        assert found.details["speaking_seconds"] == pytest.approx(9.0, abs=1.5)
+        middles = [(w.start + w.end) / 2 for w in found.windows]
+        assert middles
+        assert all((m < 9.5) == (found.subject == 0) for m in middles if not 8.5 < m < 9.5)
+
+
+def test_of_two_speakers_the_one_whose_sound_was_shifted_is_named() -> None:
+    first, second = judge(conversation(late=0.6))
+    assert first.weight == 0.0
+    assert second.score is not None
+    assert second.score > 0.5
+    assert second.weight > 0.0
+    assert second.details["offset_seconds"] == pytest.approx(0.6, abs=0.1)
+
+
+def test_a_voice_that_fits_neither_of_two_moving_mouths_is_left_alone() -> None:
+    for found in judge(chunks(opening(), foreign(), others=(syllables(SECONDS, seed=5),))):
+        assert found.status == "not_applicable"
+        assert "can't be told" in (found.reason or "")
+
+
+def test_a_mouth_that_moves_slower_than_speech_is_not_held_against_a_foreign_voice() -> None:
+    times = np.arange(len(opening())) / 1000
+    grimace = 0.5 + 0.5 * np.sin(2 * np.pi * 1.1 * times)
+    (found,) = judge(chunks(grimace, foreign()))
+    assert found.details["mouth_motion"] > 0.5
+    assert found.status == "not_applicable"
+    assert "not as in speech" in (found.reason or "")

@@ -1,13 +1,14 @@
 """Do the lips move with the voice? Canonical correlation of mouth motion and Whisper features.
 
 Only low agreement counts, and only towards manipulation: a lip-sync fake agrees as well as a real
-speaker does, so agreement is shown with weight 0. Where nothing can be said (little speech, a
-still mouth, somebody else speaking) the detector says so and stays out of the verdict.
+speaker does, so agreement is shown with weight 0. With several people each is judged while they
+are the one who speaks. Where nothing can be said (little speech, a still mouth, somebody else
+speaking) the detector says so and stays out of the verdict.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,14 @@ from aura.detectors.alignment import (
 )
 from aura.detectors.base import SPEECH_STEP, Evidence, not_applicable
 from aura.detectors.lips import SIGNALS, LipMotion, LipReader
+from aura.detectors.speaker import (
+    LIKE_SPEECH,
+    SEARCH,
+    STILL_MOUTH,
+    Mouth,
+    speakers,
+    syllabic_share,
+)
 from aura.hearing import WIDTH, Listener
 from aura.runtime import Model, load_model
 from aura.windows import SlidingWindows, Window
@@ -48,14 +57,10 @@ SILENCE = 1e-4  # peak amplitude: -80 dBFS
 AROUND_SPEECH = 0.4  # seconds beside speech that count: lips open and close there
 
 TOLERANCE = 0.2  # seconds; ITU-R BT.1359 calls up to 0.185 s acceptable, and files are off by it
-SEARCH = 1.0  # seconds within which a constant offset is looked for
 FULL_WEIGHT_SPEECH = 8.0  # seconds of speech from which a mismatch counts in full
 # A constant offset is a mismatch, yet recorders and editors make it too.
 OFFSET_WEIGHT = 0.5
 
-# Spread of lip opening, in crop pixels per 1/25 s: speakers of the dev clips have 0.58 to 1.65,
-# faces that merely look on 0.26 to 0.45, faces that laugh or grimace as much as speakers.
-STILL_MOUTH = 0.5
 STILL_WINDOW = 0.2
 OPENING = SIGNALS.index("opening")
 
@@ -127,8 +132,15 @@ class SyncDetector:
         if problem is not None:
             return [self._pass(subject, problem) for subject in self._motion]
         heard = self._heard()
-        found = [self._judge(subject, heard) for subject in self._motion]
-        return self._leave_to_the_speaker(found)
+        mouths = {subject: self._mouth(subject, heard.times) for subject in self._motion}
+        if len(mouths) == 1:
+            return [self._judge(subject, mouth, heard) for subject, mouth in mouths.items()]
+        close = near(heard.speech, steps_of(AROUND_SPEECH))
+        speaking = speakers(list(mouths.values()), heard.components, close)
+        return [
+            self._judge_among(subject, mouth, heard, speaking == index)
+            for index, (subject, mouth) in enumerate(mouths.items())
+        ]
 
     def _project(self, features: NDArray[np.float32]) -> None:
         if len(features):
@@ -152,14 +164,44 @@ class SyncDetector:
     def _pass(self, subject: int, reason: str, **details: Any) -> Evidence:
         return not_applicable(self.name, "sync", reason, subject, **details)
 
-    def _judge(self, subject: int, heard: Heard) -> Evidence:
+    def _mouth(self, subject: int, times: Floats) -> Mouth:
+        """A person's mouth on the grid of the sound."""
         parts = self._motion[subject]
         motion = LipMotion(
             np.concatenate([part.times for part in parts]),
             np.concatenate([part.signals for part in parts]),
             np.concatenate([part.moving for part in parts]),
         )
-        values, seen = on_grid(motion, heard.times)
+        values, seen = on_grid(motion, times)
+        out = self._model.run(
+            {
+                "lips": lip_features(values, seen).astype(np.float32),
+                "sound": np.zeros((1, WIDTH), np.float32),
+            }
+        )
+        lips = np.asarray(out["lip_components"], np.float64)
+        return Mouth(lips, values[:, OPENING], seen)
+
+    def _judge_among(self, subject: int, mouth: Mouth, heard: Heard, mine: Mask) -> Evidence:
+        """One of several people: what others say is left out."""
+        step = 1.0 / steps_of(1.0)
+        spoken = mouth.seen & heard.speech
+        own = float((spoken & mine).sum()) * step
+        details = {"speaking_seconds": round(own, 2)}
+        heard_in_view = float(spoken.sum()) * step
+        if own < MIN_SPEECH and heard_in_view >= MIN_SPEECH:
+            return self._pass(
+                subject,
+                "Not the speaker: the voice fits another person in the picture, or it can't be "
+                f"told whose it is (this face speaks for {own:.1f} s, {MIN_SPEECH:g} s are "
+                "needed).",
+                **details,
+            )
+        found = self._judge(subject, replace(mouth, seen=mouth.seen & mine), heard)
+        return replace(found, details=found.details | details)
+
+    def _judge(self, subject: int, mouth: Mouth, heard: Heard) -> Evidence:
+        seen, opening, lips = mouth.seen, mouth.opening, mouth.components
         step = 1.0 / steps_of(1.0)
         both = float((seen & heard.speech).sum()) * step
         share = both / max(float(seen.sum()) * step, step)
@@ -181,22 +223,23 @@ class SyncDetector:
                 **details,
             )
         mask = seen & near(heard.speech, steps_of(AROUND_SPEECH))
-        opening = values[:, OPENING]
         details["mouth_motion"] = round(float(opening[mask].std()), 3)
         if details["mouth_motion"] < STILL_MOUTH:
             return self._pass(
                 subject, "Not the speaker: the mouth stays still while somebody speaks.", **details
             )
-        out = self._model.run(
-            {
-                "lips": lip_features(values, seen).astype(np.float32),
-                "sound": np.zeros((1, WIDTH), np.float32),
-            }
-        )
-        lips = np.asarray(out["lip_components"], np.float64)
         whole = agreements(
             lips, heard.components, mask, [(0, len(lips))], max_lag=steps_of(SEARCH)
         )[0]
+        details["syllabic_share"] = round(syllabic_share(opening, mask), 3)
+        fits = self._fits(whole.best()[0])
+        if not fits and details["syllabic_share"] < LIKE_SPEECH:
+            return self._pass(
+                subject,
+                "Not the speaker, or it can't be told: the mouth moves, but not as in speech "
+                "(laughter, chewing, voice-over).",
+                **details,
+            )
         return self._evidence(
             subject, whole, self._windows(lips, heard, seen, mask, opening), details
         )
@@ -212,10 +255,8 @@ class SyncDetector:
         anywhere, offset = whole.best()
         logit = self._logit("clip", correlation)
         score = float(sigmoid(logit))
-        slope, bias = self._calibration("clip")
-        threshold = -bias / slope
-        out_of_sync = score > 0.5
-        shifted_only = out_of_sync and anywhere >= threshold
+        out_of_sync = not self._fits(correlation)
+        shifted_only = out_of_sync and self._fits(anywhere)
         weight = 0.0
         if out_of_sync:
             weight = (2 * score - 1) * min(1.0, details["speech_seconds"] / FULL_WEIGHT_SPEECH)
@@ -224,7 +265,7 @@ class SyncDetector:
         step = 1.0 / steps_of(1.0)
         details |= {
             "correlation": round(correlation, 4),
-            "threshold": round(threshold, 4),
+            "threshold": round(self._threshold(), 4),
             # Positive: the sound comes after the lips. None: no offset fits.
             "offset_seconds": round((offset if out_of_sync else lag) * step, 3) if known else None,
             "offset_correlation": round(anywhere, 4),
@@ -274,20 +315,13 @@ class SyncDetector:
         values = self._model.card.parameters[kind]
         return float(values["slope"]), float(values["bias"])
 
+    def _threshold(self) -> float:
+        slope, bias = self._calibration("clip")
+        return -bias / slope
+
+    def _fits(self, correlation: float) -> bool:
+        return correlation >= self._threshold()
+
     def _logit(self, kind: str, correlation: float) -> float:
         slope, bias = self._calibration(kind)
         return -(slope * correlation + bias)
-
-    def _leave_to_the_speaker(self, found: list[Evidence]) -> list[Evidence]:
-        """When somebody in the picture fits the voice, the others merely don't speak."""
-        fits = [item for item in found if item.score is not None and item.score <= 0.5]
-        return [
-            self._pass(
-                item.subject,
-                "Not the speaker: the voice fits another person in the picture.",
-                **item.details,
-            )
-            if fits and item.score is not None and item.score > 0.5 and item.subject is not None
-            else item
-            for item in found
-        ]
