@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
@@ -101,6 +102,7 @@ def train(
     if any(importlib.util.find_spec(name) is None for name in NEEDED):
         raise MissingExtra("aura train", "train")
     from aura.training.contract.config import read_config  # noqa: PLC0415 - all of it is slow
+    from aura.training.contract.distributed import LostPartner, end_at_once  # noqa: PLC0415
     from aura.training.contract.making import pair_kinds  # noqa: PLC0415
     from aura.training.contract.settings import read_pace, read_settings  # noqa: PLC0415
 
@@ -124,16 +126,20 @@ def train(
     pace = read_pace(
         workers=workers, checkpoint_every=checkpoint_every, log_every=log_every, device=device
     )
-    result, leads = _train(
-        prepared,
-        out,
-        read_config(config),
-        chosen,
-        pace,
-        encoders=encoders,
-        resume=resume,
-        quiet=quiet,
-    )
+    try:
+        result, leads = _train(
+            prepared,
+            out,
+            read_config(config),
+            chosen,
+            pace,
+            encoders=encoders,
+            resume=resume,
+            quiet=quiet,
+        )
+    except LostPartner:
+        atexit.register(end_at_once)
+        raise
     if leads and not quiet:
         early = ", stopped early" if result.early else ""
         typer.echo(

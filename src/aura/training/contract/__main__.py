@@ -14,6 +14,7 @@ import torch
 from aura.errors import AuraError
 from aura.training.contract import describe, pretrained, study
 from aura.training.contract.config import read_config
+from aura.training.contract.distributed import choose_device
 from aura.training.contract.talkers import Talkers, photographs, recordings
 from aura.training.data.prepared import open_prepared
 from aura.training.visual.crops import load
@@ -45,6 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--frames", type=int, default=5, help="describe: frames in a window")
     parser.add_argument("--steps", type=int, default=3, help="describe: steps that are measured")
     parser.add_argument("--threads", type=int, help="describe: threads of PyTorch")
+    parser.add_argument("--device", default="cpu", help="describe: cpu, cuda or auto")
+    parser.add_argument("--amp", action="store_true", help="describe: bfloat16, as in training")
     parser.add_argument("--data", type=Path, help="study: a prepared set")
     parser.add_argument("--photos", type=Path, help="study: what visual prepare wrote; optional")
     parser.add_argument("--speech", type=Path, default=os.environ.get("AURA_DATA"), help="study")
@@ -73,7 +76,14 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"{source} at {commit}")
         else:
             config = read_config(chosen.config)
-            figures = describe.describe(config, chosen.batch, chosen.frames, chosen.steps)
+            figures = describe.describe(
+                config,
+                chosen.batch,
+                chosen.frames,
+                chosen.steps,
+                choose_device(chosen.device),
+                amp=chosen.amp,
+            )
             print(json.dumps(figures) if chosen.json else describe.as_text(figures))
     except AuraError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -17,6 +17,7 @@ from torch import nn
 
 from aura.detectors.contract_motion import MOTION_WIDTH
 from aura.training.contract.config import IMAGE_SIDE, SAMPLE_RATE, ContractConfig
+from aura.training.contract.judging import in_full
 from aura.training.contract.losses import UNKNOWN, Targets, contract_loss
 from aura.training.contract.network import ContractNetwork, Outputs, Windows
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LEARNING_RATE = 1e-4  # contract
+CPU = torch.device("cpu")
 
 
 def without_weights(config: ContractConfig) -> ContractConfig:
@@ -74,38 +76,51 @@ def parameters(network: ContractNetwork) -> dict[str, tuple[int, int]]:
     return {**{name: count(part) for name, part in network.parts().items()}, "all": count(network)}
 
 
-def describe(config: ContractConfig, batch: int, frames: int, steps: int) -> dict[str, Any]:
+def describe(
+    config: ContractConfig,
+    batch: int,
+    frames: int,
+    steps: int,
+    device: torch.device = CPU,
+    *,
+    amp: bool = False,
+) -> dict[str, Any]:
     """Build with random weights, run, and measure.
 
     Args:
         batch: windows. frames: per window. steps: measured ones, after one to warm up.
+        device: where. amp: in bfloat16 where autocast sees no harm, as `aura train --amp` does.
     """
     torch.manual_seed(0)
-    network = ContractNetwork(without_weights(config))
-    windows = random_windows(config, batch, frames)
+    network = ContractNetwork(without_weights(config)).to(device)
+    windows = Windows(*(value.to(device) for value in random_windows(config, batch, frames)))
     trained = [value for value in network.parameters() if value.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=LEARNING_RATE)
     network.eval()
 
+    def run() -> Outputs:
+        with torch.autocast(device.type, torch.bfloat16, enabled=amp):
+            found: Outputs = network(*windows)
+        return in_full(found)
+
     def judge() -> Outputs:
         with torch.inference_mode():
-            found: Outputs = network(*windows)
-        return found
+            return run()
 
     def step() -> Outputs:
         optimiser.zero_grad()
-        found: Outputs = network(*windows)
+        found = run()
         loss = contract_loss(found, random_targets(found), config.loss)["total"]
         torch.autograd.backward(loss)
         optimiser.step()
         return found
 
     load = os.getloadavg()[0]
-    forward, outputs = _timed(judge, steps)
-    forward_peak = _peak_mib()
+    forward, outputs = _timed(judge, steps, device)
+    forward_peak = _peak_mib(device)
     shapes = {name: list(value.shape) for name, value in outputs._asdict().items()}
     network.train()
-    training, _ = _timed(step, steps)
+    training, _ = _timed(step, steps, device)
     return {
         "config": config.name,
         "inputs": {name: list(value.shape) for name, value in windows._asdict().items()},
@@ -114,39 +129,55 @@ def describe(config: ContractConfig, batch: int, frames: int, steps: int) -> dic
         "forward": forward,
         "step": training,
         "forward_peak_mib": forward_peak,
-        "step_peak_mib": _peak_mib(),
+        "step_peak_mib": _peak_mib(device),
         "batch": batch,
+        "windows_per_second": round(batch / training["wall_seconds"], 1),
+        "precision": "bfloat16 (autocast)" if amp else "float32",
         "threads": torch.get_num_threads(),
         "load_before": round(load, 1),
         "torch": torch.__version__,
-        "machine": _machine(),
+        "machine": _machine(device),
         "date": datetime.now(UTC).date().isoformat(),
     }
 
 
-def _timed(action: Callable[[], Outputs], times: int) -> tuple[dict[str, float], Outputs]:
+def _timed(
+    action: Callable[[], Outputs], times: int, device: torch.device
+) -> tuple[dict[str, float], Outputs]:
     """Median wall and CPU seconds after one run to warm up, and what the last one gave.
 
     On a machine that does other work the CPU time is the one to go by.
     """
     found = action()
+    _wait_for(device)
     wall, cpu = [], []
     for _ in range(times):
         began, spent = time.perf_counter(), time.process_time()
         found = action()
+        _wait_for(device)
         wall.append(time.perf_counter() - began)
         cpu.append(time.process_time() - spent)
     seconds = {"wall_seconds": statistics.median(wall), "cpu_seconds": statistics.median(cpu)}
-    return {name: round(value, 3) for name, value in seconds.items()}, found
+    return {name: round(value, 4) for name, value in seconds.items()}, found
 
 
-def _peak_mib() -> int:
-    """Largest resident size of this process so far; Linux counts in KiB, macOS in bytes."""
+def _wait_for(device: torch.device) -> None:
+    """A GPU works on while Python goes ahead."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _peak_mib(device: torch.device) -> int:
+    """Most memory so far: of tensors on a GPU, else of the process (Linux: KiB, macOS: bytes)."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / (1 << 20))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (1 << 20 if platform.system() == "Darwin" else 1 << 10))
 
 
-def _machine() -> str:
+def _machine(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
     cpu = platform.processor() or platform.machine()
     listed = Path("/proc/cpuinfo")
     if listed.is_file():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
+import sys
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,23 @@ if TYPE_CHECKING:
 WAIT_VARIABLE = "AURA_TRAIN_WAIT"
 WAIT_SECONDS = 600  # for the other processes in one exchange; loading data may be slow
 CPU = torch.device("cpu")
+
+
+class LostPartner(AuraError):
+    """Another process of this training died or no longer answers."""
+
+
+def end_at_once() -> None:
+    """Leave without tidying up, once `LostPartner` was told: at the end of a process, by `atexit`.
+
+    Threads and destructors of the exchange may wait for who is gone, one timeout after the other,
+    and processes that load data hold the terminal meanwhile.
+    """
+    for child in multiprocessing.active_children():
+        child.kill()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(LostPartner.exit_code)
 
 
 @dataclass(frozen=True)
@@ -79,7 +98,7 @@ def joined(device: str) -> Iterator[Team]:
     variable AURA_TRAIN_WAIT says.
 
     Raises:
-        AuraError: another process died or no longer answers.
+        LostPartner: another process died or no longer answers.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     chosen = choose_device(device, int(os.environ.get("LOCAL_RANK", "0")))
@@ -90,18 +109,20 @@ def joined(device: str) -> Iterator[Team]:
         return
     seconds = float(os.environ.get(WAIT_VARIABLE, WAIT_SECONDS))
     backend = "nccl" if chosen.type == "cuda" else "gloo"
+    lost = False
     try:
         dist.init_process_group(backend, timeout=timedelta(seconds=seconds))
         yield Team(dist.get_rank(), size, chosen)
     except (dist.DistError, RuntimeError) as error:
         if not _about_others(error):
             raise
-        raise AuraError(
+        lost = True
+        raise LostPartner(
             "another process of this training died or no longer answers; see its own message, then "
             "start the same command again to go on from the last checkpoint"
         ) from error
     finally:
-        if dist.is_initialized():
+        if dist.is_initialized() and not lost:  # it would wait for who is gone
             dist.destroy_process_group()
 
 
