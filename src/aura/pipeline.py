@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from aura import credentials, findings, media, pictures
 from aura.background import run_ahead
@@ -40,13 +40,28 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
-    from aura.explain.explainer import Explainer
-
 
 # hook(stage, completed, total): stages `probe`, `analyse` (in seconds of the clip; total None when
 # the file does not say how long it is), `verdict`, and `explain` (in moments) where it is asked
 # for. An exception from it stops the analysis.
 Hook = Callable[[str, float, float | None], None]
+
+
+class Watcher(Protocol):
+    """Watches one analysis and draws what it shows; `aura.explain.explainer` is one."""
+
+    def observe(self, chunk: Chunk) -> None:
+        """Remember what is needed of a chunk."""
+
+    def explain(
+        self,
+        report: Report,
+        source: media.MediaInfo,
+        profile: Profile,
+        tell: Callable[[float, float], None],
+    ) -> Report:
+        """The report with what was drawn; no number of the verdict is another."""
+
 
 AHEAD_BYTES = 64 * 2**20  # of a chunk that waits for the detectors; one always may
 
@@ -61,7 +76,7 @@ def analyze(
     fps: float | None = None,
     device: str = "auto",
     hook: Hook | None = None,
-    explain: Explainer | None = None,
+    explain: Watcher | None = None,
 ) -> Report:
     """Analyse one video.
 

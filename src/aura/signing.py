@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -32,6 +33,8 @@ from aura.errors import ReportError
 from aura.explanation import Signature
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from aura.report import Report
 
 EXAMINER_VARIABLE = "AURA_EXAMINER"  # the name in the signature; else that of the login
@@ -40,6 +43,8 @@ TRUSTED = "trusted"
 KEY_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 OTHERS = 0o077  # permission bits of everybody but the owner
 MAX_BYTES = 256 * 2**20  # of a report's text; real ones have some hundred kB
+
+NOBODY: Mapping[str, str] = MappingProxyType({})
 
 Status = Literal["own", "trusted", "unknown", "altered", "unsigned"]
 
@@ -149,7 +154,14 @@ def sign(report: Report, key: Ed25519PrivateKey | None = None, *, who: str | Non
     Raises:
         ReportError: the key can't be made or read, or others can read it.
     """
-    key = key or own_key()
+    signed = sign_document(report.model_dump(mode="json"), key or own_key(), who=who)
+    return report.model_copy(update={"signature": Signature.model_validate(signed["signature"])})
+
+
+def sign_document(
+    document: Mapping[str, Any], key: Ed25519PrivateKey, *, who: str | None = None
+) -> dict[str, Any]:
+    """A report's JSON with a signature, in place of the one that it had."""
     public = _raw(key.public_key())
     unsigned = Signature(
         key_id=hashlib.sha256(public).hexdigest(),
@@ -157,14 +169,16 @@ def sign(report: Report, key: Ed25519PrivateKey | None = None, *, who: str | Non
         signed_by=who or os.environ.get(EXAMINER_VARIABLE) or _login(),
         signed_at=datetime.now(UTC),
     )
-    bare = report.model_copy(update={"signature": unsigned})
-    value = base64.b64encode(key.sign(_signed_bytes(bare.model_dump(mode="json")))).decode()
-    signed = unsigned.model_copy(update={"value": value})
-    return report.model_copy(update={"signature": signed})
+    bare = {**document, "signature": unsigned.model_dump(mode="json")}
+    value = base64.b64encode(key.sign(_signed_bytes(bare))).decode()
+    return {**bare, "signature": {**bare["signature"], "value": value}}
 
 
-def check(document: dict[str, Any]) -> Checked:
+def check(document: dict[str, Any], also: Mapping[str, str] = NOBODY) -> Checked:
     """What the signature in a report's JSON is worth.
+
+    Args:
+        document: the report. also: names of keys that are trusted beside this user's, by key id.
 
     Raises:
         ReportError: a trusted key can't be read.
@@ -187,7 +201,7 @@ def check(document: dict[str, Any]) -> Checked:
     own = own_key_id()
     if key_id == own:
         return Checked("own", told)
-    name = trusted_keys().get(key_id)
+    name = also.get(key_id) or trusted_keys().get(key_id)
     return Checked("trusted", told, name) if name else Checked("unknown", told)
 
 
@@ -202,34 +216,56 @@ def own_key() -> Ed25519PrivateKey:
     Raises:
         ReportError: it can't be made or read, or others can read it.
     """
-    path = keys_dir() / PRIVATE_KEY
+    return key_at(keys_dir() / PRIVATE_KEY)
+
+
+def key_at(path: Path) -> Ed25519PrivateKey:
+    """The key in this file; made, once, when there is none.
+
+    Raises:
+        ReportError: it can't be made or read, or others can read it.
+    """
     try:
         if not path.exists():
             _make_key(path)
         mode = stat.S_IMODE(path.stat().st_mode)
         if os.name == "posix" and mode & OTHERS:
             raise ReportError(f"others can read the signing key {path}: run chmod 600 on it")
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        pem = path.read_bytes()
     except OSError as error:
         raise ReportError(f"the signing key {path} can't be used ({error.strerror})") from None
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        key = None
-    if not isinstance(key, Ed25519PrivateKey):
+    key = key_of(pem)
+    if key is None:
         raise ReportError(f"{path} is no Ed25519 key; put it back, or remove it to have a new one")
     return key
+
+
+def key_of(pem: bytes) -> Ed25519PrivateKey | None:
+    """The private key that a PEM text holds; None: it holds none of this kind."""
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return None
+    return key if isinstance(key, Ed25519PrivateKey) else None
+
+
+def key_id_of(key: Ed25519PrivateKey) -> str:
+    """What its signatures name it by: the SHA-256 of the public key."""
+    return hashlib.sha256(_raw(key.public_key())).hexdigest()
 
 
 def own_key_id() -> str | None:
     """Id of this user's key; None when none was made yet."""
     if not (keys_dir() / PRIVATE_KEY).exists():
         return None
-    return hashlib.sha256(_raw(own_key().public_key())).hexdigest()
+    return key_id_of(own_key())
 
 
 def _make_key(path: Path) -> None:
     """Write a new key, whole or not at all; of two processes at once, one wins and both use it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.parent.chmod(0o700)
+    if path.parent == keys_dir():
+        path.parent.chmod(0o700)
     data = Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
@@ -247,10 +283,10 @@ def _make_key(path: Path) -> None:
         Path(name).unlink()
 
 
-def public_pem() -> str:
-    """This user's public key, to hand to those who shall trust it."""
+def public_pem(key: Ed25519PrivateKey | None = None) -> str:
+    """The public key, this user's by default, to hand to those who shall trust it."""
     return (
-        own_key()
+        (key or own_key())
         .public_key()
         .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
         .decode()

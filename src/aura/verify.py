@@ -21,7 +21,7 @@ from aura.report import SCHEMA_VERSION, Report
 from aura.runtime import cuda_available, sha256_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from aura.explanation import Picture
 
@@ -84,11 +84,17 @@ class Verification:
         return next((code for kind, code in EXIT_CODES.items() if kind in found), 0)
 
 
-def verify(path: Path, video: Path | None = None, hook: Hook | None = None) -> Verification:
+def verify(
+    path: Path,
+    video: Path | None = None,
+    hook: Hook | None = None,
+    also: Mapping[str, str] = signing.NOBODY,
+) -> Verification:
     """Check a report, and with its video run the analysis again.
 
     Args:
         path: the report's JSON, its pictures beside it. video: the file that it is about.
+        hook: told of progress. also: names of keys that are trusted beside this user's, by key id.
 
     Raises:
         ReportError: the file is no report that this version reads.
@@ -96,7 +102,7 @@ def verify(path: Path, video: Path | None = None, hook: Hook | None = None) -> V
     """
     done = Verification()
     document, text = signing.read_document(path)
-    _check_signature(document, done)
+    _check_signature(document, done, also)
     report = _read(path, document, done)
     done.report = report
     if report is None:
@@ -114,8 +120,8 @@ def verify(path: Path, video: Path | None = None, hook: Hook | None = None) -> V
     return done
 
 
-def _check_signature(document: dict[str, Any], done: Verification) -> None:
-    found = signing.check(document)
+def _check_signature(document: dict[str, Any], done: Verification, also: Mapping[str, str]) -> None:
+    found = signing.check(document, also)
     told = found.signature
     if found.status == "unsigned":
         words = "The report carries no signature: anybody may have written or changed it."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 pytest.importorskip("fastapi", reason="needs the extra: pip install 'aura-veracity[service]'")
 
+import boto3
 import servers
 import structlog
+from moto.server import ThreadedMotoServer
 
 from aura.service.database import migrate, open_database
+from aura.service.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,3 +75,33 @@ def engine(database_url: str) -> Iterator[Engine]:
     opened = open_database(database_url)
     yield opened
     opened.dispose()
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """An S3-compatible store on this machine."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(params=["folder", "s3"])
+def settings(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Settings:
+    """With a folder as storage, and with a bucket."""
+    if request.param == "folder":
+        return Settings(data_dir=tmp_path / "data")
+    endpoint = request.getfixturevalue("s3_endpoint")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    bucket = f"b{time.monotonic_ns()}"
+    boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket=bucket)
+    return Settings(
+        data_dir=tmp_path / "data",
+        storage_url=f"s3://{bucket}/some/prefix",
+        s3_endpoint=endpoint,
+    )

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import boto3
 import pytest
 from made import finished_report, wish
-from moto.server import ThreadedMotoServer
 
 from aura.errors import InputNotFound, UsageError
 from aura.service.context import Service
@@ -25,34 +22,6 @@ from aura.service.work import run_job
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture(scope="module")
-def s3_endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture(params=["folder", "s3"])
-def settings(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Settings:
-    if request.param == "folder":
-        return Settings(data_dir=tmp_path / "data")
-    endpoint = request.getfixturevalue("s3_endpoint")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    bucket = f"b{time.monotonic_ns()}"
-    boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket=bucket)
-    return Settings(
-        data_dir=tmp_path / "data",
-        storage_url=f"s3://{bucket}/some/prefix",
-        s3_endpoint=endpoint,
-    )
 
 
 @pytest.fixture

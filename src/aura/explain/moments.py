@@ -7,6 +7,7 @@ decoded as the analysis did.
 
 from __future__ import annotations
 
+import time as clock
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -58,13 +59,31 @@ def pictures_at(
                 return
 
 
+def picture_near(info: media.MediaInfo, time: float, *, seconds: float) -> Frame | None:
+    """The first picture at this time or later with RGB, else the last one before it.
+
+    Args:
+        info: from `media.probe`. time: in seconds of the clip.
+        seconds: how long to look; then the last picture that was seen has to do.
+    """
+    ends = clock.monotonic() + seconds
+    last: tuple[Any, float] | None = None
+    with opened(info.path) as container:
+        tracks = find_tracks(container, info.path)
+        if tracks.video is None:
+            return None
+        for last in _Seeker(container, tracks.video, tracks.zero).towards(time):
+            if last[1] >= time - SAME_TIME or clock.monotonic() > ends:
+                break
+        if last is None:
+            return None
+        return _converter(info).convert(last[0], 0, last[1], sampled=True)
+
+
 def _sought(
     info: media.MediaInfo, moments: Sequence[Moment]
 ) -> Iterator[tuple[Moment, Frame | None]]:
-    video = info.video
-    width, height = decode_size(video.width, video.height)
-    coded = (width, height) if video.rotation % 180 == 0 else (height, width)
-    converter = PictureConverter(coded, Orientation(video.rotation, video.mirrored))
+    converter = _converter(info)
     with opened(info.path) as container:
         tracks = find_tracks(container, info.path)
         reader = _Seeker(container, tracks.video, tracks.zero) if tracks.video else None
@@ -77,6 +96,13 @@ def _sought(
                 if time > moment.time + GIVE_UP:
                     break
             yield moment, found
+
+
+def _converter(info: media.MediaInfo) -> PictureConverter:
+    video = info.video
+    width, height = decode_size(video.width, video.height)
+    coded = (width, height) if video.rotation % 180 == 0 else (height, width)
+    return PictureConverter(coded, Orientation(video.rotation, video.mirrored))
 
 
 class _Seeker:

@@ -13,7 +13,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.utils import get_openapi
 
 from aura import __version__
-from aura.service import problems, routes_health, routes_jobs, routes_submit
+from aura.service import problems, routes_artifacts, routes_health, routes_jobs, routes_submit
 from aura.service.keys import any_key
 from aura.service.links import open_signer
 from aura.service.logs import get_logger
@@ -78,7 +78,7 @@ def create_app(
     state.signer, state.metrics = open_signer(service.settings), Metrics(service)
     state.keys_needed = not only_local or service.settings.require_keys or any_key(service.engine)
     problems.install(app)
-    for module in (routes_submit, routes_jobs, routes_health):
+    for module in (routes_submit, routes_jobs, routes_artifacts, routes_health):
         app.include_router(module.router)
     if service.settings.cors_origins:
         app.add_middleware(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from aura.service import artifacts
 from aura.service.database import reading
 from aura.service.jobs import FINAL, Error, Job, JobState, Move, utc_now
 from aura.service.moves import (
@@ -16,6 +17,7 @@ from aura.service.moves import (
     answer,
     change,
     find_cached,
+    held_fast,
     queue_webhook,
     to_job,
 )
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection, Engine
 
+    from aura.service.artifacts import Artifact
+    from aura.service.reports import Sign
     from aura.service.store import Clock
 
 LEASE = timedelta(seconds=30)  # a worker that is silent for so long has lost its job
@@ -49,10 +53,17 @@ class Swept:
 class Claims:
     """A worker's hold on jobs. All clocks of a fleet must agree to a few seconds (NTP)."""
 
-    def __init__(self, engine: Engine, clock: Clock = utc_now, lease: timedelta = LEASE) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock = utc_now,
+        lease: timedelta = LEASE,
+        sign: Sign | None = None,
+    ) -> None:
         self.engine = engine
         self.clock = clock
         self.lease = lease
+        self._sign = sign
 
     def claim(self, worker: str, job_id: str | None = None) -> Job | None:
         """Take the next job in the queue's order, or the named one; None: nothing to take.
@@ -166,16 +177,20 @@ class Claims:
         report: Mapping[str, Any],
         stage_seconds: Mapping[str, float] | None = None,
         cached_from: str | None = None,
+        drawn: Sequence[Artifact] = (),
     ) -> Job | None:
         """Finish with a report; None: the job is no longer ours and nothing was changed.
 
-        State, report, history, webhook and the answers to jobs that wait with the same bytes are
-        one transaction.
+        State, report, files, history, webhook and the answers to jobs that wait with the same
+        bytes are one transaction. Where the job that the report is from was erased meanwhile, this
+        one goes back into the queue: its pictures are gone.
         """
         now = self.clock()
-        kept = personal(report, job)
+        kept = personal(report, job, self._sign)
         verdict = report["prediction"]["overall_class"]
         with self.engine.begin() as connection:
+            if cached_from is not None and not held_fast(connection, cached_from):
+                return self._release(connection, job, "source_erased", counts=False)
             done = change(
                 connection,
                 Move.COMPLETE,
@@ -189,10 +204,13 @@ class Claims:
             )
             if done is None:
                 return None
+            artifacts.add(connection, done.id, drawn)
+            if cached_from is not None:
+                artifacts.share(connection, cached_from, done.id)
             row = history_row(done, kept, stage_seconds or {}, now)
             connection.execute(detection_history.insert().values(row))
             queue_webhook(connection, done, kept, now)
-            _answer_twins(connection, done, now)
+            _answer_twins(connection, done, now, self._sign)
             return done
 
     def fail(self, job: Job, error: Error) -> Job | None:
@@ -227,22 +245,25 @@ class Claims:
 
     def release(self, job: Job, reason: str, *, counts: bool = True, **values: Any) -> Job | None:
         """Put a job back into the queue; with `counts=False` this attempt was not its fault."""
-        jobs = detection_jobs.c
-        if not counts:
-            values["max_attempts"] = jobs.max_attempts + 1
-        now = self.clock()
         with self.engine.begin() as connection:
-            return change(
-                connection,
-                Move.RELEASE,
-                _held(job),
-                at=now,
-                data={"reason": reason, "attempt": job.attempt},
-                stage=None,
-                percent=0.0,
-                rung_at=None,
-                **values,
-            )
+            return self._release(connection, job, reason, counts=counts, **values)
+
+    def _release(
+        self, connection: Connection, job: Job, reason: str, *, counts: bool, **values: Any
+    ) -> Job | None:
+        if not counts:
+            values["max_attempts"] = detection_jobs.c.max_attempts + 1
+        return change(
+            connection,
+            Move.RELEASE,
+            _held(job),
+            at=self.clock(),
+            data={"reason": reason, "attempt": job.attempt},
+            stage=None,
+            percent=0.0,
+            rung_at=None,
+            **values,
+        )
 
     def sweep(self) -> Swept:
         """Take jobs from workers that went silent: back into the queue, or dead at the last try.
@@ -299,12 +320,6 @@ class Claims:
                 detection_jobs.update().where(jobs.id.in_(job_ids)).values(rung_at=None)
             )
 
-    def knows_media(self, key: str) -> bool:
-        """Whether a job holds the bytes under this key."""
-        query = sa.select(detection_jobs.c.id).where(detection_jobs.c.media_key == key).limit(1)
-        with reading(self.engine) as connection:
-            return connection.execute(query).first() is not None
-
     def with_leftover_media(self, finished_before: datetime) -> list[Job]:
         """Finished jobs that still hold bytes: not kept on request, or kept long enough.
 
@@ -347,7 +362,7 @@ def _held(job: Job) -> list[sa.ColumnElement[bool]]:
     ]
 
 
-def _answer_twins(connection: Connection, done: Job, at: datetime) -> None:
+def _answer_twins(connection: Connection, done: Job, at: datetime, sign: Sign | None) -> None:
     """Answer the jobs that wait in the queue with the same bytes."""
     if done.cache_key is None or done.cached_from is not None:
         return
@@ -361,4 +376,4 @@ def _answer_twins(connection: Connection, done: Job, at: datetime) -> None:
     cached = find_cached(connection, done.cache_key) if twins else None
     if cached is not None:
         for twin in twins:
-            answer(connection, twin, cached, at)
+            answer(connection, twin, cached, at, sign)

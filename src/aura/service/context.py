@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from aura.service import artifacts
 from aura.service.claims import Claims
 from aura.service.database import check_revision, migrate, open_database
 from aura.service.logs import get_logger
+from aura.service.report_signing import open_report_signer
 from aura.service.reports import cache_key
 from aura.service.scratch import Scratch
 from aura.service.storage import open_storage
@@ -49,8 +51,10 @@ class Service:
             migrate(self.engine)
         else:
             check_revision(self.engine)
-        self.store = JobStore(self.engine, max_attempts=settings.max_attempts)
-        self.claims = Claims(self.engine, lease=settings.lease)
+        self.signer = open_report_signer(settings)
+        sign = self.signer.sign
+        self.store = JobStore(self.engine, max_attempts=settings.max_attempts, sign=sign)
+        self.claims = Claims(self.engine, lease=settings.lease, sign=sign)
         self.storage = open_storage(settings)
         self.scratch_root = settings.data_dir / "scratch"
         self.scratch = Scratch(self.scratch_root)
@@ -88,3 +92,23 @@ class Service:
         if job.media_key is not None:
             self.storage.delete(job.media_key)
             self.store.media_forgotten(job.id, job.media_key)
+
+    def erase(self, job_id: str, owner: str | None = None) -> Job | None:
+        """Erase a job with its media and files; None: there is none, or it is another user's.
+
+        What is killed on the way is deleted by the housekeeping.
+        """
+        keys = [one.key for one in artifacts.stored(self.engine, job_id)]
+        job = self.store.erase(job_id, owner)
+        if job is not None:
+            if job.media_key is not None:
+                self.storage.delete(job.media_key)
+            self.delete_unneeded(keys)
+        return job
+
+    def delete_unneeded(self, keys: Sequence[str]) -> int:
+        """Delete those of these stored files that no job names; returns how many."""
+        unneeded = artifacts.unneeded(self.engine, keys)
+        for key in unneeded:
+            self.storage.delete(key)
+        return len(unneeded)

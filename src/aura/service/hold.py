@@ -32,8 +32,9 @@ LENGTH_SLACK = 1.05  # a clip may turn out so much longer than is allowed before
 STAGES = {
     "fetch": (0.0, 10.0),
     "probe": (10.0, 12.0),
-    "analyse": (12.0, 95.0),
-    "verdict": (95.0, 99.0),
+    "analyse": (12.0, 90.0),
+    "verdict": (90.0, 92.0),
+    "explain": (92.0, 99.0),
 }
 
 

@@ -6,11 +6,14 @@ nobody needs any more.
 
 from __future__ import annotations
 
+import itertools
+import math
 import threading
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from aura.service import artifacts
 from aura.service.jobs import utc_now
 from aura.service.logs import get_logger
 from aura.service.scratch import clear_abandoned
@@ -21,7 +24,9 @@ if TYPE_CHECKING:
 
 log = get_logger("housekeeping")
 
-CLEAR_EVERY = 15.0  # seconds between looks for leftovers, which need no haste
+CLEAR_EVERY = 15.0  # seconds between looks for leftovers, which need no haste,
+LIST_EVERY = 3600.0  # and between lists of all files of all jobs, of which there can be many
+KEYS_AT_ONCE = 500
 
 
 class Housekeeper:
@@ -30,7 +35,7 @@ class Housekeeper:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._stop = threading.Event()
-        self._cleared = -CLEAR_EVERY
+        self._cleared = self._listed = -math.inf
         self._threads = [
             threading.Thread(target=self._run, args=(task,), name=f"aura-{name}", daemon=True)
             for name, task in {"sweep": self._keep, "webhooks": self._deliver}.items()
@@ -61,6 +66,9 @@ class Housekeeper:
         if now - self._cleared >= min(CLEAR_EVERY, self._service.settings.orphan_seconds):
             self._cleared = now
             clear(self._service)
+        if now - self._listed >= min(LIST_EVERY, self._service.settings.orphan_seconds):
+            self._listed = now
+            clear_orphans(self._service, artifacts.FOLDER)
 
     def _deliver(self) -> None:
         deliver_due(self._service, self._stop)
@@ -82,11 +90,15 @@ def clear(service: Service) -> None:
     for job in service.claims.with_leftover_media(now - timedelta(days=settings.media_days)):
         service.drop_media(job)
     for job in service.claims.finished_before(now - timedelta(days=settings.results_days)):
-        service.store.erase(job.id)
-        service.drop_media(job)
+        service.erase(job.id)
     clear_abandoned(service.scratch_root)
-    orphaned = now - timedelta(seconds=settings.orphan_seconds)
-    for stored in service.storage.list("media"):
-        if stored.changed_at < orphaned and not service.claims.knows_media(stored.key):
-            service.storage.delete(stored.key)
-            log.info("orphan_deleted", key=stored.key)
+    clear_orphans(service, "media")
+
+
+def clear_orphans(service: Service, folder: str) -> None:
+    """Delete stored files of a folder that no job names, once they are old enough."""
+    orphaned = utc_now() - timedelta(seconds=service.settings.orphan_seconds)
+    old = (one.key for one in service.storage.list(folder) if one.changed_at < orphaned)
+    while keys := list(itertools.islice(old, KEYS_AT_ONCE)):
+        if deleted := service.delete_unneeded(keys):
+            log.info("orphans_deleted", folder=folder, files=deleted)

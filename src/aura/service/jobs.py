@@ -67,6 +67,7 @@ class Options:
     profile: str = "lite"
     faces: str = "all"
     fps: float | None = None
+    explain: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ class Job:
     profile: str
     faces: str
     fps: float | None
+    explain: bool
     filename: str
     media_key: str | None
     media_sha256: str | None
@@ -149,7 +151,7 @@ class Job:
     @property
     def options(self) -> Options:
         """What `pipeline.analyze` is asked for."""
-        return Options(self.profile, self.faces, self.fps)
+        return Options(self.profile, self.faces, self.fps, self.explain)
 
     @property
     def finished(self) -> bool:

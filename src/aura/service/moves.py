@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from aura.service import outbox
+from aura.service import artifacts, outbox
 from aura.service.jobs import ACTIVE, MOVES, Job, JobState, Move
 from aura.service.reports import history_row, personal
 from aura.service.tables import detection_history, detection_jobs, job_events
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy.engine import Connection, Row
+
+    from aura.service.reports import Sign
 
 JOB_COLUMNS = tuple(detection_jobs.c[field.name] for field in fields(Job))
 
@@ -73,9 +75,15 @@ def change(
     return job
 
 
-def answer(connection: Connection, job: Job, cached: Row[Any, Any, Any], at: datetime) -> Job:
+def answer(
+    connection: Connection,
+    job: Job,
+    cached: Row[Any, Any, Any],
+    at: datetime,
+    sign: Sign | None = None,
+) -> Job:
     """Complete a queued job with the report that another job made from the same bytes."""
-    report = personal(cached.report, job)
+    report = personal(cached.report, job, sign)
     done = change(
         connection,
         Move.ANSWER,
@@ -89,6 +97,7 @@ def answer(connection: Connection, job: Job, cached: Row[Any, Any, Any], at: dat
     )
     if done is None:
         return job
+    artifacts.share(connection, cached.id, done.id)
     connection.execute(detection_history.insert().values(history_row(done, report, {}, at)))
     queue_webhook(connection, done, report, at)
     return done
@@ -108,7 +117,19 @@ def find_cached(connection: Connection, cache_key: str | None) -> Row[Any, Any, 
         )
         .order_by(jobs.finished_at)
         .limit(1)
+        # In a transaction that answers with it: it can't be erased before that is done.
+        .with_for_update(read=True)
     ).one_or_none()
+
+
+def held_fast(connection: Connection, job_id: str) -> bool:
+    """Keep a job from being erased until this transaction ends; False: it is erased already."""
+    query = (
+        sa.select(detection_jobs.c.id)
+        .where(detection_jobs.c.id == job_id, detection_jobs.c.erased_at.is_(None))
+        .with_for_update(read=True)
+    )
+    return connection.execute(query).first() is not None
 
 
 def queue_webhook(

@@ -94,6 +94,7 @@ MEANINGS = {
     409: "The job's state, or an earlier request, does not allow this.",
     413: "The upload is larger than is allowed.",
     415: "The body is of a type that is not taken.",
+    416: "Nothing of the range lies within the file.",
     422: "The request or the file can't be used; the detail says why.",
     429: "Sent enough for now; see Retry-After.",
     503: "Not ready; try again.",

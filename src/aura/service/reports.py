@@ -6,30 +6,46 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from aura import __version__
 from aura.profiles import equipped, load_profile
-from aura.report import SCHEMA_VERSION
+from aura.report import SCHEMA_VERSION, Report, pretty_json
 from aura.runtime import ModelCard, find_card, read_card, weights_dir
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from aura.service.jobs import Job, Options
 
+    Sign = Callable[[Mapping[str, Any]], dict[str, Any]]
 
-def personal(report: Mapping[str, Any], job: Job) -> dict[str, Any]:
+
+def personal(report: Mapping[str, Any], job: Job, sign: Sign | None = None) -> dict[str, Any]:
     """The report with this job's id and file name; where the server keeps files is no news.
 
-    Only fields that `deterministic_digest` leaves out are touched, so it stays true.
+    Only fields that `deterministic_digest` leaves out are touched, so it stays true. `sign` then
+    vouches for it; what is said about a single picture is no report and is not signed.
     """
     provenance = report["provenance"]
     names = {"name": job.filename, "path": job.filename}
-    return {
+    own = {
         **report,
         "job_id": job.id,
         "provenance": {**provenance, "input": {**provenance["input"], **names}},
     }
+    return own if sign is None or job.kind == "image" else sign(own)
+
+
+def written(report: Mapping[str, Any]) -> str:
+    """A report as a file, in the order of the schema, which a database does not keep."""
+    plain = pretty_json(report) + "\n"
+    try:
+        text = Report.model_validate_json(plain).to_json()
+    except ValidationError:  # about a picture, or of another version's schema
+        return plain
+    return text if json.loads(text) == report else plain  # nothing that was signed may change
 
 
 def history_row(
@@ -74,6 +90,7 @@ def cache_key(media_sha256: str, options: Options, scope: str = "") -> str:
         options.profile,
         options.faces,
         repr(options.fps),
+        repr(options.explain),
         analysis_version(options.profile),
         scope,
     ]

@@ -73,6 +73,19 @@ def version() -> Versions:
 
 
 @router.get(
+    "/signing-key",
+    response_class=Response,
+    responses={
+        200: {"description": "PEM.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    },
+    summary="The public key that reports are signed with",
+)
+def signing_key(service: TheService) -> Response:
+    """Save it and trust it: `aura signer trust NAME FILE`; then `aura verify` knows its reports."""
+    return Response(service.signer.public_pem, 200, None, "text/plain; charset=utf-8")
+
+
+@router.get(
     "/metrics",
     response_class=Response,
     responses={

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response, Security
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
-from fastapi.security import HTTPAuthorizationCredentials
 from starlette.concurrency import run_in_threadpool
 
-from aura.report import pretty_json
 from aura.service import webhooks
 from aura.service.access import (
     Eraser,
@@ -21,17 +19,12 @@ from aura.service.access import (
     Submitter,
     TheService,
     audit,
-    bearer,
-    header,
-    identify,
 )
 from aura.service.context import Service
 from aura.service.jobs import JobState
 from aura.service.problems import Problem, documented, not_found
 from aura.service.schemas import (
     EXAMPLE_ID,
-    Artifact,
-    Artifacts,
     BatchStatus,
     Deliveries,
     JobDetail,
@@ -54,7 +47,6 @@ ID = r"^[0-9a-f]{32}$"
 JobId = Annotated[str, Path(pattern=ID, examples=[EXAMPLE_ID], description="The job's id.")]
 EVENT_SECONDS = 0.5  # between looks for new events
 KEEP_ALIVE_SECONDS = 15.0  # so that proxies see that an event stream lives
-REPORT = "report.json"
 BATCH_MOST = 1000
 # One server-sent event. `id` is its number, without gaps; `data` is JSON with `job_id` and `at`,
 # and with `stage` and `percent` (progress), `verdict` (completed), `kind` and `message` (failed).
@@ -210,76 +202,14 @@ def cancel_job(service: TheService, user: Submitter, job_id: JobId) -> JobSummar
     status_code=204,
     response_class=Response,
     responses=DENIED,
-    summary="Erase a job: media, report, events",
+    summary="Erase a job: media, report, files, events",
 )
 def erase_job(service: TheService, user: Eraser, job_id: JobId) -> Response:
     """Erase everything about a job; a running one is cancelled first."""
-    job = service.store.erase(job_id, user.name)
-    if job is None:
+    if service.erase(job_id, user.name) is None:
         raise not_found()
     audit.info("erased", job_id=job_id, user=user.name, key=user.key_id)
-    service.drop_media(job)
     return Response(status_code=204)
-
-
-@router.get("/jobs/{job_id}/artifacts", responses=DENIED, summary="Files about a job")
-def list_artifacts(request: Request, service: TheService, user: Reader, job_id: JobId) -> Artifacts:
-    """Links that work without a key for a while."""
-    job = _find(service, user.name, job_id)
-    names = [REPORT] if job.state is JobState.COMPLETED else []
-    seconds = service.settings.link_seconds
-    expires = datetime.now(UTC) + timedelta(seconds=seconds)
-    signer = request.app.state.signer
-    return Artifacts(
-        artifacts=[
-            Artifact(
-                name=name,
-                media_type="application/json",
-                url=signer.sign(f"/jobs/{job_id}/artifacts/{name}", seconds),
-                expires_at=expires,
-            )
-            for name in names
-        ]
-    )
-
-
-@router.get(
-    "/jobs/{job_id}/artifacts/{name}",
-    response_class=Response,
-    responses={
-        **DENIED,
-        200: {"description": "The file.", "content": {"application/json": {"schema": {}}}},
-    },
-    summary="One file, by key or by a signed link",
-)
-def get_artifact(
-    request: Request,
-    service: TheService,
-    job_id: JobId,
-    name: Annotated[Literal["report.json"], Path(examples=[REPORT])],
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)] = None,
-    key_header: Annotated[str | None, Security(header)] = None,
-    expires: Annotated[str | None, Query(max_length=20)] = None,
-    signature: Annotated[str | None, Query(max_length=128)] = None,
-) -> Response:
-    """Fetch a file. A link that is forged or expired gets the same answer for every job."""
-    if signature is not None or expires is not None:
-        signer = request.app.state.signer
-        if not signer.check(request.url.path, expires or "", signature or ""):
-            raise Problem(
-                403, "link_refused", "the link is not valid, or no longer; ask for a new one"
-            )
-        owner = None
-    else:
-        user = identify(request, credentials, key_header)
-        if "read" not in user.scopes:
-            raise Problem(403, "scope_missing", "this key lacks the scope `read`")
-        owner = user.name
-    report = service.store.report(job_id, owner)
-    if report is None:
-        raise not_found()
-    download = {"Content-Disposition": f'attachment; filename="aura-{job_id}-{name}"'}
-    return Response(pretty_json(report) + "\n", 200, download, "application/json")
 
 
 @router.get("/batches/{batch_id}", responses=DENIED, summary="Where a batch stands")

@@ -72,6 +72,7 @@ FIELDS: dict[str, Any] = {
     "faces": {"type": "string", "enum": ["all", "single"], "default": "all"},
     "fps": {"type": "number", "minimum": 1, "maximum": 30},
     "priority": {"type": "integer", "minimum": 0, "maximum": 9, "default": 5},
+    "explain": {"type": "boolean", "default": False},
     "keep_media": {"type": "boolean", "default": False},
     "callback_url": {"type": "string", "format": "uri"},
 }

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from aura.report import Report
+from aura.service.artifacts import Kind
 from aura.service.jobs import JobState
 
 EXAMPLE_ID = "6f1c0d0f5b6f4b0e9a7c2f5f0c6d1e2a"
@@ -45,6 +46,7 @@ class JobSummary(_Part):
     percent: float = Field(ge=0, le=100)
     attempt: int = Field(description="How often a worker began with it.")
     profile: str = Field(examples=["lite"])
+    explain: bool = Field(description="Whether the reasons were to be drawn.")
     filename: str
     media_sha256: str | None
     verdict: Literal["real", "fake", "uncertain"] | None
@@ -87,6 +89,7 @@ class AnalyzeUrl(_Part):
     faces: Literal["all", "single"] = "all"
     fps: float | None = Field(None, ge=1, le=30, description="Pictures looked at a second.")
     priority: int = Field(5, ge=0, le=9, description="Among one's own jobs; 9 is first.")
+    explain: bool = Field(False, description="Draw why: maps on faces, spectrogram, charts.")
     keep_media: bool = Field(False, description="Keep the video after the analysis for a while.")
     callback_url: str | None = Field(None, max_length=MAX_URL, description="Told of the end.")
 
@@ -128,7 +131,9 @@ class Artifact(_Part):
     """A file about a job; `url` works without a key until `expires_at`."""
 
     name: str = Field(examples=["report.json"])
+    kind: Kind
     media_type: str = Field(examples=["application/json"])
+    size_bytes: int | None = Field(description="Null until somebody asks: printed on demand.")
     url: str
     expires_at: datetime
 

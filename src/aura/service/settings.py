@@ -42,6 +42,10 @@ class Settings:
     """Signs artefact links; empty: made and kept in the data folder. All processes of a fleet
     must be given the same."""
 
+    signing_key: str = ""
+    """Signs reports: path of an Ed25519 key in PEM, or its text; empty: made and kept in the data
+    folder. All processes of a fleet must be given the same."""
+
     workers: int = 1
     """Embedded worker processes."""
     lease_seconds: float = 30.0

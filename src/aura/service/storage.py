@@ -9,7 +9,7 @@ import shutil
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
 from aura.errors import InputNotFound, UsageError
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 # No dot at the beginning of a part, so that no key can climb out of its folder.
 KEY = re.compile(r"[a-z0-9_-][a-z0-9._-]*(/[a-z0-9_-][a-z0-9._-]*)*")
+READ_BYTES = 256 * 1024  # at a time, on its way to a client
+GONE = "the uploaded media are no longer stored; submit them again"
+MISSING = frozenset({"404", "NoSuchKey"})  # what an S3-compatible store calls it
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,14 @@ class Storage(ABC):
     @abstractmethod
     def local(self, key: str, scratch: Path) -> contextlib.AbstractContextManager[Path]:
         """The file on this machine for the time of a `with` block.
+
+        Raises:
+            InputNotFound: nothing is stored under this key.
+        """
+
+    @abstractmethod
+    def read(self, key: str, start: int, stop: int) -> Iterator[bytes]:
+        """The bytes from `start` up to `stop` as they come; it is opened before this returns.
 
         Raises:
             InputNotFound: nothing is stored under this key.
@@ -85,8 +96,16 @@ class FolderStorage(Storage):
         del scratch
         path = self._path(key)
         if not path.is_file():
-            raise InputNotFound("the uploaded media are no longer stored; submit them again")
+            raise InputNotFound(GONE)
         yield path
+
+    def read(self, key: str, start: int, stop: int) -> Iterator[bytes]:
+        """From the file, wherever it is erased meanwhile."""
+        try:
+            file = self._path(key).open("rb")
+        except FileNotFoundError:
+            raise InputNotFound(GONE) from None
+        return _parts(file, start, stop)
 
     def delete(self, key: str) -> None:
         """Unlink it."""
@@ -137,14 +156,28 @@ class S3Storage(Storage):
             try:
                 self._client.download_file(self._bucket, self._prefix + key, str(path))
             except ClientError as error:
-                if error.response.get("Error", {}).get("Code") in {"404", "NoSuchKey"}:
-                    raise InputNotFound(
-                        "the uploaded media are no longer stored; submit them again"
-                    ) from None
+                if error.response.get("Error", {}).get("Code") in MISSING:
+                    raise InputNotFound(GONE) from None
                 raise
             yield path
         finally:
             path.unlink(missing_ok=True)
+
+    def read(self, key: str, start: int, stop: int) -> Iterator[bytes]:
+        """Ask for that part of the object only."""
+        from botocore.exceptions import ClientError  # noqa: PLC0415
+
+        if stop <= start:
+            return iter(())
+        wanted = {"Bucket": self._bucket, "Key": self._prefix + checked(key)}
+        try:
+            answer = self._client.get_object(**wanted, Range=f"bytes={start}-{stop - 1}")
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") in MISSING:
+                raise InputNotFound(GONE) from None
+            raise
+        chunks: Iterator[bytes] = answer["Body"].iter_chunks(READ_BYTES)
+        return chunks
 
     def delete(self, key: str) -> None:
         """Delete the object."""
@@ -166,6 +199,14 @@ class S3Storage(Storage):
             self._client.head_bucket(Bucket=self._bucket)
         except (BotoCoreError, ClientError) as error:
             raise OSError(f"bucket {self._bucket} can't be used ({error})") from None
+
+
+def _parts(file: BinaryIO, start: int, stop: int) -> Iterator[bytes]:
+    with file:
+        file.seek(start)
+        while start < stop and (part := file.read(min(READ_BYTES, stop - start))):
+            start += len(part)
+            yield part
 
 
 def checked(key: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from aura.service import artifacts
 from aura.service.admission import Limits, check_limits, find_repeated, lock_owner, next_turn
 from aura.service.database import reading
 from aura.service.jobs import Event, Job, JobState, Move, Submission, utc_now
@@ -20,12 +21,14 @@ from aura.service.moves import (
     answer,
     change,
     find_cached,
+    held_fast,
     queue_webhook,
     to_job,
 )
 from aura.service.tables import (
     detection_history,
     detection_jobs,
+    job_artifacts,
     job_events,
     webhook_deliveries,
 )
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy.engine import Engine
+
+    from aura.service.artifacts import Artifact
+    from aura.service.reports import Sign
 
     Clock = Callable[[], datetime]
 
@@ -75,10 +81,15 @@ class JobStore:
     """Takes jobs in and tells about them; safe to share between threads."""
 
     def __init__(
-        self, engine: Engine, clock: Clock = utc_now, max_attempts: int = MAX_ATTEMPTS
+        self,
+        engine: Engine,
+        clock: Clock = utc_now,
+        max_attempts: int = MAX_ATTEMPTS,
+        sign: Sign | None = None,
     ) -> None:
         self.engine = engine
         self.clock = clock
+        self._sign = sign
         self._max_attempts = max_attempts
 
     def submit(self, wish: Submission, limits: Limits | None = None) -> tuple[Job, bool]:
@@ -120,7 +131,7 @@ class JobStore:
             add_event(connection, job, JobState.QUEUED.value, {}, now)
             cached = find_cached(connection, wish.cache_key)
             if cached is not None:
-                job = answer(connection, job, cached, now)
+                job = answer(connection, job, cached, now, self._sign)
             return job, True
 
     def check(self, owner: str, limits: Limits) -> None:
@@ -237,9 +248,19 @@ class JobStore:
                     **dict.fromkeys(CONTENT),
                 )
             )
-            for table in (job_events, detection_history, webhook_deliveries):
+            for table in (job_events, job_artifacts, detection_history, webhook_deliveries):
                 connection.execute(table.delete().where(table.c.job_id == job_id))
             return to_job(row)
+
+    def attach(self, job_id: str, found: Artifact) -> bool:
+        """Add a file to a finished job; False: the job is erased, or has one of this name."""
+        try:
+            with self.engine.begin() as connection:
+                there = held_fast(connection, job_id)
+                artifacts.add(connection, job_id, [found] if there else [])
+        except sa.exc.IntegrityError:
+            return False
+        return there
 
     def media_forgotten(self, job_id: str, media_key: str) -> None:
         """Note that the bytes under `media_key` were deleted."""

@@ -36,6 +36,7 @@ log = get_logger("api")
 PROBES_AT_ONCE = 4  # children that look into files; each may use `probe_memory`
 FILE_FIELDS = ("file", "video", "image")
 NOT_A_VIDEO_URL = "https://not.set"  # stands where a form carries a file instead
+SWITCHES = ("explain", "keep_media")
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"", "0", "false", "no", "off"})
 
@@ -57,10 +58,11 @@ def wish_of_form(form: Form) -> AnalyzeUrl:
         Problem: 422 for fields that do not fit.
     """
     values: dict[str, Any] = {key: text for key, text in form.fields.items() if text != ""}
-    keep = form.fields.get("keep_media", "").lower()
-    if keep not in TRUE | FALSE:
-        raise Problem(422, "invalid", "keep_media: give true or false")
-    values["keep_media"] = keep in TRUE
+    for name in SWITCHES:
+        text = form.fields.get(name, "").lower()
+        if text not in TRUE | FALSE:
+            raise Problem(422, "invalid", f"{name}: give true or false")
+        values[name] = text in TRUE
     values.setdefault("video_url", NOT_A_VIDEO_URL)
     try:
         return AnalyzeUrl.model_validate(values)
@@ -114,7 +116,7 @@ def submit_file(
     if kind == "video":
         with _probes:
             duration = probe_checked(file.path, file.name, service.settings).duration
-    options = Options(wish.profile, wish.faces, wish.fps)
+    options = Options(wish.profile, wish.faces, wish.fps, wish.explain and kind == "video")
     job_id = new_id()
     media_key = f"media/{job_id}"
     scope = options if kind == "video" else Options(wish.profile, kind)
@@ -170,7 +172,7 @@ def submit_url(
     submission = Submission(
         id=new_id(),
         owner=user.name,
-        options=Options(wish.profile, wish.faces, wish.fps),
+        options=Options(wish.profile, wish.faces, wish.fps, wish.explain),
         filename=name,
         source_url=wish.video_url,
         priority=wish.priority,

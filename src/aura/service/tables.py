@@ -69,6 +69,7 @@ detection_jobs = sa.Table(
     sa.Column("profile", sa.String(100), nullable=False),
     sa.Column("faces", sa.String(20), nullable=False),
     sa.Column("fps", sa.Double),
+    sa.Column("explain", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("filename", sa.Text, nullable=False),
     sa.Column("media_key", sa.Text),
     sa.Column("media_sha256", sa.String(64)),
@@ -130,6 +131,25 @@ job_events = sa.Table(
     sa.Column("at", UtcTime, nullable=False),
     sa.Column("kind", sa.String(30), nullable=False),
     json_column("data", nullable=False),
+)
+
+# Files that were drawn for a job. Jobs that were answered with the same report share the bytes
+# under `key`, which are deleted with the last row that names them.
+job_artifacts = sa.Table(
+    "job_artifacts",
+    metadata,
+    sa.Column(
+        "job_id",
+        sa.String(ID_LENGTH),
+        sa.ForeignKey("detection_jobs.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("media_type", sa.String(100), nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("key", sa.String(200), nullable=False),
+    sa.Index("ix_job_artifacts_key", "key"),
 )
 
 api_keys = sa.Table(

@@ -32,6 +32,7 @@ def summary(job: Job) -> JobSummary:
             "percent": job.percent,
             "attempt": job.attempt,
             "profile": job.profile,
+            "explain": job.explain,
             "filename": job.filename,
             "media_sha256": job.media_sha256,
             "verdict": job.verdict,

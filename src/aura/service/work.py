@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -23,9 +23,10 @@ from aura.service.jobs import Error
 from aura.service.logs import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from aura.service.artifacts import Artifact
     from aura.service.context import Service
     from aura.service.jobs import Job
 
@@ -85,9 +86,15 @@ def _do(service: Service, job: Job, stopping: threading.Event) -> None:
     claims = service.claims
     try:
         with Hold(service, job, stopping) as hold:
-            report, cached_from = _analyse(service, hold)
+            found = _analyse(service, hold)
             seconds = hold.finish_stages()
-            _persist(lambda: claims.complete(hold.job, report, seconds, cached_from))
+            done = _persist(
+                lambda: claims.complete(
+                    hold.job, found.report, seconds, found.cached_from, found.drawn
+                )
+            )
+            if done is None:  # what was written down after all is needed and stays
+                service.delete_unneeded([one.key for one in found.drawn])
     except ClaimLost:
         log.info("claim_lost")
     except WorkerStopping:
@@ -109,8 +116,16 @@ def _do(service: Service, job: Job, stopping: threading.Event) -> None:
             _persist(lambda: claims.release(job, kind))
 
 
-def _analyse(service: Service, hold: Hold) -> tuple[Mapping[str, Any], str | None]:
-    """The report, and the job it was made for if that is another one."""
+@dataclass(frozen=True)
+class _Found:
+    """A report, the job it was made for if that is another one, and what was drawn for this one."""
+
+    report: Mapping[str, Any]
+    cached_from: str | None = None
+    drawn: tuple[Artifact, ...] = ()
+
+
+def _analyse(service: Service, hold: Hold) -> _Found:
     from aura import pipeline  # noqa: PLC0415 - only workers need the networks' libraries
 
     with _bytes_of(service, hold) as path:
@@ -118,20 +133,25 @@ def _analyse(service: Service, hold: Hold) -> tuple[Mapping[str, Any], str | Non
         job = hold.job
         cached = service.claims.cached(job.cache_key)
         if cached is not None:
-            return cached["report"], cached["id"]
+            return _Found(cached["report"], cached["id"])
         options = job.options
         if job.kind == "image":
             from aura.service.still import inspect_picture  # noqa: PLC0415 - as above
 
-            return inspect_picture(path, options.profile, job.filename), None
-        report = pipeline.analyze(
-            path,
-            profile=options.profile,
-            faces="single" if options.faces == "single" else "all",
-            fps=options.fps,
-            hook=hold.hook,
-        )
-        return report.model_dump(mode="json"), None
+            return _Found(inspect_picture(path, options.profile, job.filename))
+        from aura.service.drawing import drawn, keep  # noqa: PLC0415 - as above
+
+        with drawn(service, job) as drawing:
+            report = pipeline.analyze(
+                path,
+                profile=options.profile,
+                faces="single" if options.faces == "single" else "all",
+                fps=options.fps,
+                hook=hold.hook,
+                explain=drawing,
+            )
+            hold.check()
+            return _Found(report.model_dump(mode="json"), drawn=keep(service, job, drawing))
 
 
 @contextlib.contextmanager
@@ -148,28 +168,38 @@ def _bytes_of(service: Service, hold: Hold) -> Iterator[Path]:
     path = service.scratch.path / f"fetched-{job.id}"
     try:
         facts = fetch_video(service, job, path, hold)
+        if job.keep_media:
+            facts["media_key"] = f"media/{job.id}-{job.attempt}"
+            service.storage.put(facts["media_key"], path)
         if not service.claims.attach_media(job, facts):
+            service.delete_unneeded([facts["media_key"]] if job.keep_media else [])
             raise ClaimLost("the job was cancelled, or another worker is at the same bytes")
         hold.update(replace(job, **facts))
-        yield path
+        if not job.keep_media:
+            yield path
+            return
+        with service.storage.local(facts["media_key"], service.scratch.path) as kept:
+            yield kept
     finally:
         path.unlink(missing_ok=True)
 
 
-def _persist(write: Any) -> None:
-    """Write a result down; it is worth waiting for a database that is away for a moment."""
+def _persist(write: Callable[[], Job | None]) -> Job | None:
+    """Write a result down; it is worth waiting for a database that is away for a moment.
+
+    None: the job was no longer ours, or the database stayed away.
+    """
     pause = FINISH_PAUSE
     for attempt in range(FINISH_TRIES):
         try:
-            write()
+            return write()
         except sa.exc.OperationalError:
             if attempt + 1 == FINISH_TRIES:
                 log.exception("unwritten")
-                return  # the lease runs out and the job is done again
+                break  # the lease runs out and the job is done again
             time.sleep(pause)
             pause *= 2
-        else:
-            return
+    return None
 
 
 def _clear(service: Service, job: Job) -> None:
