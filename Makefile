@@ -55,7 +55,7 @@ $(VENV)/sample.stamp: $(VENV)/core.stamp
 
 $(VENV)/dev.stamp: $(VENV)/sample.stamp
 	@echo "Installing PyTorch and the development tools ..." >&2
-	@$(PIP) --editable '.[train,sample,service,report,dev]'
+	@$(PIP) --editable '.[train,sample,service,report,whatsapp,supabase,modal,dev]'
 	@$(PIP) --no-deps $(PEERS)
 	@touch $@
 

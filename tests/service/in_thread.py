@@ -12,17 +12,21 @@ from servers import free_port, wait_until
 
 from aura.service.app import create_app
 from aura.service.context import Service
+from aura.service.extensions import load_extensions
 from aura.service.server import web_server
 from aura.service.settings import read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from aura.service.extensions import Extension
 
 
 class Api:
-    def __init__(self, service: Service, port: int) -> None:
+    def __init__(self, service: Service, port: int, extensions: Sequence[Extension]) -> None:
         self.service = service
+        self.extensions = extensions
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
 
@@ -37,7 +41,8 @@ class Api:
 def serving(folder: Path, *, only_local: bool = True, **settings: Any) -> Iterator[Api]:
     service = Service(read_settings({}, data_dir=folder / "data", **settings), may_migrate=True)
     port = free_port()
-    app = create_app(service, only_local=only_local)
+    extensions = load_extensions(service)  # as the environment configures them
+    app = create_app(service, only_local=only_local, extensions=extensions)
     config = web_server(app)
     config.port = port
     server = uvicorn.Server(config)
@@ -45,7 +50,7 @@ def serving(folder: Path, *, only_local: bool = True, **settings: Any) -> Iterat
     thread.start()
     try:
         wait_until(lambda: server.started, what="the API")
-        yield Api(service, port)
+        yield Api(service, port, extensions)
     finally:
         server.should_exit = True
         thread.join(10)

@@ -79,6 +79,10 @@ def identify(
         return User(LOCAL_USER, None, frozenset(SCOPES), limits)
     text = credentials.credentials if credentials else key_header
     key = find_key(service.engine, text) if text else None
+    if key is None and text:
+        owner = next(filter(None, (sign(text) for sign in request.app.state.sign_ins)), None)
+        if owner is not None:
+            return User(owner, None, frozenset(SCOPES), limits_of(service.settings))
     if key is None:
         if text:
             audit.warning("key_refused", address=_address(request), path=request.url.path)

@@ -21,12 +21,13 @@ from aura.service.metrics import Metrics
 from aura.service.schemas import AnalyzeUrl, BatchUrls
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from aura.service.context import Service
     from aura.service.embedded import EmbeddedWorkers
+    from aura.service.extensions import Extension
 
 log = get_logger("api")
 
@@ -50,7 +51,11 @@ QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})  # asked for ev
 
 
 def create_app(
-    service: Service, embedded: EmbeddedWorkers | None = None, *, only_local: bool = False
+    service: Service,
+    embedded: EmbeddedWorkers | None = None,
+    *,
+    only_local: bool = False,
+    extensions: Sequence[Extension] = (),
 ) -> FastAPI:
     """The application on a service.
 
@@ -58,6 +63,7 @@ def create_app(
         service: its database and storage.
         embedded: the workers beside it, if it has any.
         only_local: nobody but this machine can connect. Then no key is needed until one is made.
+        extensions: what others add.
     """
 
     @asynccontextmanager
@@ -76,10 +82,15 @@ def create_app(
     state = app.state
     state.service, state.embedded, state.stopping = service, embedded, False
     state.signer, state.metrics = open_signer(service.settings), Metrics(service)
-    state.keys_needed = not only_local or service.settings.require_keys or any_key(service.engine)
+    state.sign_ins = tuple(one.sign_in for one in extensions if one.sign_in is not None)
+    guarded = service.settings.require_keys or bool(state.sign_ins)
+    state.keys_needed = not only_local or guarded or any_key(service.engine)
     problems.install(app)
     for module in (routes_submit, routes_jobs, routes_artifacts, routes_health):
         app.include_router(module.router)
+    for extension in extensions:
+        if extension.router is not None:
+            app.include_router(extension.router)
     if service.settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from aura.errors import UsageError
 from aura.service.context import Service
+from aura.service.extensions import load_extensions
 from aura.service.housekeeping import Housekeeper
 from aura.service.logs import configure_logs, get_logger
 from aura.service.queue import CeleryBell
@@ -42,7 +43,7 @@ def run_worker(settings: Settings, concurrency: int, pool: str) -> None:
     configure_logs()
     # With its own connection to the queue: the sweep of every worker rings for what waits.
     service = Service(settings, CeleryBell(settings.redis_url))
-    keeper = Housekeeper(service)
+    keeper = Housekeeper(service, load_extensions(service))
     keeper.start()
     stopping = threading.Event()
     process: subprocess.Popen[bytes] | None = None

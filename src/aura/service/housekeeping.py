@@ -11,6 +11,7 @@ import math
 import threading
 import time
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aura.service import artifacts
@@ -20,7 +21,10 @@ from aura.service.scratch import clear_abandoned
 from aura.service.webhooks import deliver_due
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from aura.service.context import Service
+    from aura.service.extensions import Extension
 
 log = get_logger("housekeeping")
 
@@ -32,13 +36,17 @@ KEYS_AT_ONCE = 500
 class Housekeeper:
     """A thread that keeps house until it is stopped."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, extensions: Sequence[Extension] = ()) -> None:
         self._service = service
         self._stop = threading.Event()
         self._cleared = self._listed = -math.inf
+        rounds: dict[str, Callable[[], object]] = {"sweep": self._keep, "webhooks": self._deliver}
+        for extension in extensions:
+            # A thread each: one that waits for somebody far away must not hold up the others.
+            rounds |= {name: partial(do, self._stop) for name, do in extension.rounds.items()}
         self._threads = [
-            threading.Thread(target=self._run, args=(task,), name=f"aura-{name}", daemon=True)
-            for name, task in {"sweep": self._keep, "webhooks": self._deliver}.items()
+            threading.Thread(target=self._run, args=(do,), name=f"aura-{name}", daemon=True)
+            for name, do in rounds.items()
         ]
 
     def start(self) -> None:
@@ -52,10 +60,10 @@ class Housekeeper:
         for thread in self._threads:
             thread.join()
 
-    def _run(self, task: object) -> None:
+    def _run(self, do: Callable[[], object]) -> None:
         while not self._stop.is_set():
             try:
-                task()  # type: ignore[operator]
+                do()
             except Exception as error:  # noqa: BLE001 - the next round may work
                 log.warning("round_failed", error=f"{type(error).__name__}: {error}"[:300])
             self._stop.wait(self._service.settings.sweep_seconds)

@@ -38,6 +38,12 @@ def queue(connection: Connection, job: Job, report: Mapping[str, Any] | None, at
             key: report["prediction"][key]
             for key in ("overall_class", "overall_confidence", "manipulation_confidence", "reason")
         }
+        # What a product's own table of results is filled with, so that it need not ask for more.
+        data |= {
+            "media_sha256": report["provenance"]["input"]["sha256"],
+            "detector_scores": report["detector_scores"],
+            "model_metadata": report["metadata"],
+        }
     box = webhook_deliveries.c
     gone = sa.select(sa.func.count()).where(
         box.owner == job.owner, box.url == job.callback_url, box.state == "disabled"

@@ -13,6 +13,7 @@ from aura.errors import UsageError
 from aura.service.app import create_app
 from aura.service.context import Service
 from aura.service.embedded import EmbeddedWorkers
+from aura.service.extensions import load_extensions
 from aura.service.housekeeping import Housekeeper
 from aura.service.keys import any_key
 from aura.service.logs import configure_logs
@@ -59,7 +60,8 @@ def run_server(settings: Settings, host: str, port: int) -> None:
     # A fleet's tables are changed by `aura db upgrade` and not by whoever starts first.
     service = Service(settings, bell, may_migrate=not settings.database_url)
     try:
-        keys = any_key(service.engine)
+        extensions = load_extensions(service)
+        keys = any_key(service.engine) or any(one.sign_in for one in extensions)
         if not (only_local or keys):
             raise UsageError(
                 f"--host {host} lets others connect, and there is no key; make one with "
@@ -74,9 +76,9 @@ def run_server(settings: Settings, host: str, port: int) -> None:
         start_prober()
         if embedded is not None:
             embedded.start()
-        keeper = Housekeeper(service)
+        keeper = Housekeeper(service, extensions)
         keeper.start()
-        app = create_app(service, embedded, only_local=only_local)
+        app = create_app(service, embedded, only_local=only_local, extensions=extensions)
         try:
             uvicorn.Server(web_server(app)).run(sockets=[listener])
         finally:

@@ -38,6 +38,8 @@ class Settings:
     """s3://bucket/prefix; empty: the data folder."""
     s3_endpoint: str = ""
     """Address of an S3-compatible store that is not Amazon's."""
+    public_url: str = ""
+    """https://... under which users reach this service; for links in messages."""
     secret: str = ""
     """Signs artefact links; empty: made and kept in the data folder. All processes of a fleet
     must be given the same."""
@@ -126,15 +128,7 @@ def read_settings(environment: Mapping[str, str] | None = None, **given: Any) ->
     Raises:
         UsageError: a variable holds nonsense.
     """
-    environment = os.environ if environment is None else environment
-    hints = typing.get_type_hints(Settings)
-    values: dict[str, Any] = {}
-    for field in fields(Settings):
-        name = PREFIX + field.name.upper()
-        text = environment.get(name, "")
-        if text:
-            values[field.name] = _parse(name, text, hints[field.name])
-    settings = replace(Settings(), **values)
+    settings = replace(Settings(), **read_fields(Settings, PREFIX, environment))
     settings = replace(settings, **{k: v for k, v in given.items() if v is not None})
     if settings.cache_scope not in {"everyone", "owner", "off"}:
         raise UsageError("AURA_CACHE_SCOPE: choose one of everyone, owner, off")
@@ -142,6 +136,25 @@ def read_settings(environment: Mapping[str, str] | None = None, **given: Any) ->
         if getattr(settings, name) <= 0:
             raise UsageError(f"{PREFIX}{name.upper()} must be above 0")
     return settings
+
+
+def read_fields(
+    kind: type[Any], prefix: str, environment: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """What the environment says about a dataclass's fields; those it is silent about are left out.
+
+    Raises:
+        UsageError: a variable holds nonsense.
+    """
+    environment = os.environ if environment is None else environment
+    hints = typing.get_type_hints(kind)
+    values: dict[str, Any] = {}
+    for field in fields(kind):
+        name = prefix + field.name.upper()
+        text = environment.get(name, "")
+        if text:
+            values[field.name] = _parse(name, text, hints[field.name])
+    return values
 
 
 def _parse(name: str, text: str, kind: Any) -> Any:

@@ -226,3 +226,60 @@ webhook_deliveries = sa.Table(
     sa.Index("ix_webhook_deliveries_job", "job_id"),
     sa.Index("ix_webhook_deliveries_url", "owner", "url"),
 )
+
+# The WhatsApp bot: who wrote, what they wrote, what they are to be told. Kept here because a
+# database has one line of migrations; what the columns mean is told in `integrations.whatsapp`.
+whatsapp_senders = sa.Table(
+    "whatsapp_senders",
+    metadata,
+    sa.Column("id", sa.String(ID_LENGTH), primary_key=True),
+    # A phone number or whatever else Meta delivers to. Jobs name the id and never this.
+    sa.Column("address", sa.String(200), nullable=False),
+    sa.Column("is_group", sa.Boolean, nullable=False),
+    sa.Column("language", sa.String(8), nullable=False),
+    sa.Column("wrote_at", UtcTime, nullable=False),
+    sa.Column("limit_told_at", UtcTime),
+)
+
+whatsapp_inbox = sa.Table(
+    "whatsapp_inbox",
+    metadata,
+    # Meta's message id: what comes twice is taken in once.
+    sa.Column("id", sa.String(255), primary_key=True),
+    sa.Column("sender", sa.String(ID_LENGTH), nullable=False),
+    sa.Column("kind", sa.String(30), nullable=False),
+    json_column("content", nullable=False),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("next_at", UtcTime, nullable=False),
+    sa.Column("received_at", UtcTime, nullable=False),
+    sa.Column("last_error", sa.Text),
+    sa.Column("job_id", sa.String(ID_LENGTH)),
+    sa.Column("progress_told", sa.Integer, nullable=False),
+    sa.Column("progress_told_at", UtcTime),
+    sa.CheckConstraint(sa.column("state").in_(("new", "analysing", "done")), name="state"),
+    sa.Index("ix_whatsapp_inbox_due", "state", "next_at"),
+    sa.Index("ix_whatsapp_inbox_sender", "sender"),
+)
+
+whatsapp_outbox = sa.Table(
+    "whatsapp_outbox",
+    metadata,
+    sa.Column("id", sa.String(ID_LENGTH), primary_key=True),
+    sa.Column("sender", sa.String(ID_LENGTH), nullable=False),  # whom it is for
+    # Place among the messages to one sender, who gets them in this order.
+    sa.Column("number", sa.Integer, nullable=False),
+    json_column("content", nullable=False),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("next_at", UtcTime, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("sent_at", UtcTime),
+    sa.Column("message_id", sa.String(255)),
+    sa.Column("last_error", sa.Text),
+    sa.CheckConstraint(
+        sa.column("state").in_(("pending", "sent", "parked", "failed")), name="state"
+    ),
+    sa.Index("ix_whatsapp_outbox_due", "state", "next_at"),
+    sa.Index("ix_whatsapp_outbox_sender", "sender", "number", unique=True),
+)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from aura.errors import AuraError
 from aura.service.database import reading
+from aura.service.due import claim_due
 from aura.service.fetching import guarded_client
 from aura.service.jobs import utc_now
 from aura.service.logs import get_logger
@@ -89,29 +90,13 @@ def _make_secret(connection: Connection, owner: str, now: datetime) -> str:
 def deliver_due(service: Service, stop: threading.Event | None = None) -> int:
     """Send what is due; returns how many were tried."""
     for count in range(ROUND):
-        delivery = None if stop is not None and stop.is_set() else _claim(service.engine)
+        if stop is not None and stop.is_set():
+            return count
+        delivery = claim_due(service.engine, webhook_deliveries, "pending", seconds=CLAIM_SECONDS)
         if delivery is None:
             return count
         _send(service, delivery)
     return ROUND
-
-
-def _claim(engine: Engine) -> dict[str, Any] | None:
-    """Take one that is due; nobody else gets it for `CLAIM_SECONDS`."""
-    now = utc_now()
-    due = sa.select(box.id).where(box.state == "pending", box.next_at <= now)
-    with reading(engine) as connection:  # nothing due is the usual case and needs no lock
-        if connection.execute(due.limit(1)).first() is None:
-            return None
-    chosen = due.order_by(box.next_at).limit(1).with_for_update(skip_locked=True)
-    with engine.begin() as connection:
-        row = connection.execute(
-            webhook_deliveries.update()
-            .where(box.id == chosen.scalar_subquery())
-            .values(attempts=box.attempts + 1, next_at=now + timedelta(seconds=CLAIM_SECONDS))
-            .returning(webhook_deliveries)
-        ).one_or_none()
-    return None if row is None else dict(row._mapping)
 
 
 def _send(service: Service, delivery: dict[str, Any]) -> None:
