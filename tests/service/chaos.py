@@ -28,7 +28,7 @@ import sqlalchemy as sa
 from deployment import Deployment
 
 from aura.service.database import open_database
-from aura.service.tables import detection_history, detection_jobs, job_events
+from aura.service.tables import detection_history, detection_jobs, job_artifacts, job_events
 from media_factory import moving_texture, write_clip
 
 ATTEMPTS = 5
@@ -51,6 +51,7 @@ class Chaos:
         self.redis = redis
         self.random = random.Random(seed)
         self.counts: Counter[str] = Counter()
+        self.orphans: list[psutil.Process] = []
         self.done = threading.Event()
         self.engine: sa.Engine
 
@@ -80,7 +81,7 @@ class Chaos:
         while not self.done.is_set():
             wanted = self.ended() + self.random.randint(*JOBS_BETWEEN)
             latest = time.monotonic() + PAUSE_MOST
-            while self.ended() < wanted and time.monotonic() < latest and not self.done.wait(0.1):
+            while self.ended() < wanted and time.monotonic() < latest and not self.done.wait(0.3):
                 pass
             if not self.done.wait(self.random.uniform(0, 0.5)):
                 self.random.choice(acts)()
@@ -93,15 +94,14 @@ class Chaos:
     def workers(self) -> list[psutil.Process]:
         """The processes that run jobs now."""
         found = []
-        for process in psutil.process_iter():
+        for started in self.deployment.processes:
             with contextlib.suppress(psutil.Error):
-                mine = process.environ().get("AURA_DATA_DIR") == str(self.deployment.data_dir)
-                line = " ".join(process.cmdline())
-                parent = process.parent()
-                above = " ".join(parent.cmdline()) if parent else ""
-                child_of_celery = "aura.service.queue" in line and "aura.service.queue" in above
-                if mine and ("aura.service.embedded" in line or child_of_celery):
-                    found.append(process)
+                for process in psutil.Process(started.pid).children(recursive=True):
+                    line = " ".join(process.cmdline())
+                    above = " ".join(psutil.Process(process.ppid()).cmdline())
+                    child_of_celery = "aura.service.queue" in line and "aura.service.queue" in above
+                    if "aura.service.embedded" in line or child_of_celery:
+                        found.append(process)
         return found
 
     def kill_worker(self) -> None:
@@ -112,15 +112,16 @@ class Chaos:
                 self.counts["workers killed"] += 1
 
     def kill_fleet_worker(self) -> None:
-        """`aura worker` with everything below it, and a new one."""
+        """`aura worker`, with or without everything below it, and a new one."""
         process = next(p for p in self.deployment.processes if "worker" in p.args)
-        os.killpg(process.pid, signal.SIGKILL)
-        for other in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                mine = other.environ().get("AURA_DATA_DIR") == str(self.deployment.data_dir)
-                if mine and "aura.service.queue" in " ".join(other.cmdline()):
+        below = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        if self.random.random() < 0.5:  # else what is below has to notice by itself
+            for other in below:
+                with contextlib.suppress(psutil.Error):
                     other.kill()
         process.wait()
+        self.orphans += below
         self.deployment.processes.remove(process)
         self.deployment.start("worker", "-c", "2")
         self.counts["whole workers killed"] += 1
@@ -147,7 +148,7 @@ class Chaos:
             jobs.filename == "poison.mp4", jobs.state == "running"
         )
         killed = 0
-        while not self.done.wait(0.02):
+        while killed < ATTEMPTS and not self.done.wait(0.05):
             with contextlib.suppress(sa.exc.SQLAlchemyError), self.engine.connect() as connection:
                 row = connection.execute(query).first()
                 if row is None or row.attempt <= killed:
@@ -161,12 +162,16 @@ class Chaos:
 def run(mode: str, folder: Path, postgres_url: str, *, jobs: int, clients: int, seed: int) -> Any:
     """One run; returns its figures after checking that every job ended exactly once."""
     redis = servers.Redis(folder) if mode == "fleet" else None
-    settings = {"AURA_MAX_ATTEMPTS": str(ATTEMPTS), "AURA_LEASE_SECONDS": "2"}
+    settings = {
+        "AURA_MAX_ATTEMPTS": str(ATTEMPTS),
+        "AURA_LEASE_SECONDS": "2",
+        "AURA_SWEEP_SECONDS": "0.5",
+    }
     if redis is not None:
         url = servers.new_postgres_database(postgres_url)
         settings |= {"AURA_DATABASE_URL": url, "AURA_REDIS_URL": redis.url}
     deployment = Deployment(folder / mode, settings)
-    clip = write_clip(folder / "clip.mp4", moving_texture(150, 320, 240)).read_bytes()
+    clip = write_clip(folder / "clip.mp4", moving_texture(75, 320, 240)).read_bytes()
     long = write_clip(folder / "long.mp4", moving_texture(900, 640, 360)).read_bytes()
     chaos = Chaos(deployment, redis, seed)
     began = time.monotonic()
@@ -179,6 +184,9 @@ def run(mode: str, folder: Path, postgres_url: str, *, jobs: int, clients: int, 
         wait_for_all(engine, len(ids))
         chaos.done.set()
         check(engine, ids)
+        gone, alive = psutil.wait_procs(chaos.orphans, timeout=30)
+        assert alive == [], "a killed worker left processes behind"
+        chaos.counts["processes that ended with their killed worker"] = len(gone)
         left = wait_for_tidy(deployment, engine)
         assert left == [], left
         engine.dispose()
@@ -192,6 +200,7 @@ def run(mode: str, folder: Path, postgres_url: str, *, jobs: int, clients: int, 
         "jobs": len(ids),
         "clients": clients,
         "seconds": round(time.monotonic() - began, 1),
+        "load average": os.getloadavg()[1],
         **chaos.counts,
     }
 
@@ -252,20 +261,19 @@ def check(engine: sa.Engine, ids: list[str]) -> None:
 
 
 def wait_for_tidy(deployment: Deployment, engine: sa.Engine) -> list[str]:
-    """What is still left of temporary files and media after the housekeeping's time."""
+    """What is left of temporary files, media and drawn files after the housekeeping's time."""
     with engine.connect() as connection:
         query = sa.select(detection_jobs.c.media_key).where(detection_jobs.c.state == "dead")
         kept = {str(key) for key in connection.execute(query).scalars()}
+        kept |= set(connection.execute(sa.select(job_artifacts.c.key)).scalars())
 
     def left() -> list[str]:
         found = []
         for path in deployment.data_dir.rglob("*"):
             place = path.relative_to(deployment.data_dir).as_posix()
             temporary = place.startswith("scratch/") and path.name != ".lock" and path.is_file()
-            media = (
-                place.startswith("storage/media/") and place.removeprefix("storage/") not in kept
-            )
-            if temporary or media:
+            stored = place.startswith("storage/") and path.is_file()
+            if temporary or (stored and place.removeprefix("storage/") not in kept):
                 found.append(place)
         return found
 

@@ -15,7 +15,7 @@ from aura.service.context import Service
 from aura.service.extensions import load_extensions
 from aura.service.housekeeping import Housekeeper
 from aura.service.logs import configure_logs, get_logger
-from aura.service.queue import CeleryBell
+from aura.service.queue import ENDS_WITH_STDIN, CeleryBell
 
 if TYPE_CHECKING:
     from aura.service.settings import Settings
@@ -61,13 +61,19 @@ def run_worker(settings: Settings, concurrency: int, pool: str) -> None:
     pause = RESTART_PAUSE
     while not stopping.is_set():
         began = time.monotonic()
-        # A group of its own: Ctrl-C reaches it through `stop` once, not twice.
+        # A group of its own: Ctrl-C reaches it through `stop` once, not twice. Its input is a pipe
+        # from us, and ends with us, even if we are killed.
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            command, env={**os.environ, **settings.environment()}, process_group=0
+            command,
+            stdin=subprocess.PIPE,
+            env={**os.environ, **settings.environment(), ENDS_WITH_STDIN: "1"},
+            process_group=0,
         )
         if stopping.is_set():
             process.terminate()
         code = process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
         if not stopping.is_set():
             settled = time.monotonic() - began > SETTLED_SECONDS
             pause = RESTART_PAUSE if settled else min(2 * pause, RESTART_PAUSE_MAX)

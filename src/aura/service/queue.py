@@ -7,6 +7,11 @@ Results go into the table, never into a result backend, where they would expire.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery, signals
@@ -26,6 +31,8 @@ TASK = "aura.run"
 # Redis hands a message out again when it is unconfirmed for so long. Longer than any deadline, so
 # that it does not happen to a job that merely takes its time; if it does, nothing is done twice.
 VISIBILITY_TIMEOUT = 6 * 3600
+PROCESS_SECONDS = 60.0  # a new pool process may take to come up; on a busy machine 4 s are too few
+ENDS_WITH_STDIN = "AURA_ENDS_WITH_STDIN"  # set by `aura worker`, which holds the other end
 CONNECT_SECONDS = 2.0  # the API does not wait longer for Redis; the sweep rings later
 
 
@@ -42,6 +49,7 @@ def make_app(redis_url: str) -> Celery:
         worker_hijack_root_logger=False,
         worker_send_task_events=False,
         worker_enable_remote_control=False,
+        worker_proc_alive_timeout=PROCESS_SECONDS,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,  # Redis may be away for as long as it likes
         broker_transport_options={
@@ -86,6 +94,11 @@ def _worker_app() -> Celery:
     def set_logs_up(**_: Any) -> None:
         configure_logs()
 
+    @signals.worker_init.connect(weak=False)  # type: ignore[untyped-decorator]
+    def end_with_parent(**_: Any) -> None:
+        if os.environ.get(ENDS_WITH_STDIN):
+            threading.Thread(target=_await_parents_end, name="aura-parent", daemon=True).start()
+
     @app.task(name=TASK)  # type: ignore[untyped-decorator]
     def run(job_id: str) -> None:
         """One bell: do one job. `job_id` says whose submission rang, not which is done."""
@@ -97,6 +110,14 @@ def _worker_app() -> Celery:
         run_job(_service)
 
     return app
+
+
+def _await_parents_end() -> None:
+    """When `aura worker` is gone, however it ended: take no more jobs, finish those under way."""
+    with contextlib.suppress(OSError):
+        while os.read(sys.stdin.fileno(), 1024):
+            pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def __getattr__(name: str) -> Any:

@@ -122,9 +122,7 @@ async def analyze_video(
 ) -> Accepted:
     """Take one video in. The answer comes as soon as it is queued, never after the analysis."""
     taken = await _take(request, service, user, idempotency_key)
-    background.add_task(service.ring)  # whoever waits for an answer need not wait for the queue
-    response.headers.update(accepted_headers(taken.job))
-    return accepted(taken.job)
+    return accepted(_announce(taken, response, background, service))
 
 
 @router.post(
@@ -145,10 +143,9 @@ async def detect_video(
 ) -> TaskAccepted:
     """Take one video in; ask `GET /status/{task_id}` for it."""
     taken = await _take(request, service, user, idempotency_key)
-    background.add_task(service.ring)  # whoever waits for an answer need not wait for the queue
-    response.headers.update(accepted_headers(taken.job))
-    response.headers["Location"] = f"/status/{taken.job.id}"
-    return TaskAccepted(task_id=taken.job.id, status=taken.job.state.value)
+    job = _announce(taken, response, background, service)
+    response.headers["Location"] = f"/status/{job.id}"
+    return TaskAccepted(task_id=job.id, status=job.state.value)
 
 
 @router.post(
@@ -276,6 +273,15 @@ async def _take(
                     request, submit_file, service, user, file, wish, idempotency_key=key
                 )
     return taken
+
+
+def _announce(
+    taken: Taken, response: Response, background: BackgroundTasks, service: Service
+) -> Job:
+    """Say where the job is; the workers are told after that, so that nobody waits for the queue."""
+    background.add_task(service.ring)
+    response.headers.update(accepted_headers(taken.job))
+    return taken.job
 
 
 def _form(
