@@ -48,7 +48,7 @@ EXIT_SOME_FAILED = 3
 EXIT_PIPE_CLOSED = 141  # 128 + SIGPIPE: the reader went away (`| head`), nobody is left to tell
 
 ANALYZE_HELP = (
-    "Analyse videos.\n\n"
+    "Analyse videos; a single picture or a recording of sound as well.\n\n"
     "One file gives a panel in the terminal. Several files, or a folder, give one line each, "
     "go on after failures, and end with exit code 3 if any failed.\n\n"
     "Exit codes: 0 analysed, 2 wrong option, 3 a file can't be analysed, 4 weights or "
@@ -104,7 +104,7 @@ def options(
 @app.command(help=ANALYZE_HELP)
 def analyze(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH", help="Video files, or folders of them.")
+        list[Path], typer.Argument(metavar="PATH", help="Files, or folders of videos.")
     ],
     *,
     profile: Annotated[str, typer.Option(help="Which detectors to use.")] = "lite",

@@ -31,13 +31,15 @@ HOPELESS_PACKETS = 300  # undecodable packets in a row before the first picture:
 READ_RETRIES = 16  # failed reads in a row before the rest of the file counts as lost
 
 # Self-contained formats only. Playlists (hls, dash, concat), numbered pictures and devices can
-# name other files and are left out; audio formats are here so that the answer is "no picture".
+# name other files and are left out. Sound alone can be judged too, so its formats are here.
 FORMATS = (
     "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,ivf,h264,hevc,m4v,obu,mxf,nut,gif,rm,dv,"
     "wav,mp3,aac,flac,ac3,eac3,amr,aiff,au,caf,w64"
 )
+# Pictures by their first bytes. The demuxer is `<name>_pipe`: it reads this one file, never a list.
 STILL_MAGIC = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"BM": "BMP", b"II*\0": "TIFF"}
 STILL_MAGIC |= {b"MM\0*": "TIFF", b"\0\0\1\0": "icon"}
+STILL_DECODED = {"PNG", "JPEG", "BMP", "TIFF", "WebP"}
 STILL_BRANDS = {b"heic", b"heix", b"mif1", b"avif"}
 NOT_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 PLAYLIST_MAGIC = (b"#EXTM3U", b"ffconcat", b"file ", b"<?xml", b"<MPD", b"v=0", b"[playlist]")
@@ -74,25 +76,50 @@ def check_file(path: Path) -> int:
     return size
 
 
+def still_format(path: Path) -> str | None:
+    """Which kind of still picture a file is by its first bytes, None for anything else."""
+    head = _head(path)
+    for magic, kind in STILL_MAGIC.items():
+        if head.startswith(magic):
+            return kind
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WebP"
+    if head[4:8] == b"ftyp" and head[8:12] in STILL_BRANDS:
+        return "HEIF or AVIF"
+    return None
+
+
 @contextmanager
-def opened(path: Path) -> Iterator[InputContainer]:
+def opened(path: Path, *, stills: bool = False) -> Iterator[InputContainer]:
     """Open a container for the time of a `with` block.
+
+    Args:
+        path: the file. stills: whether a picture will do as well.
 
     Raises:
         UnreadableMedia: not one of `FORMATS`, or PyAV failed within the block.
-        NoVideo: a still picture.
+        NoVideo: a still picture, where none is wanted or of a kind that can't be decoded.
     """
+    still = still_format(path)
+    if still is not None and not stills:
+        raise NoVideo(f"{path} is a still picture ({still}); give a video file")
+    if still is not None and still not in STILL_DECODED:
+        raise NoVideo(f"{path} is a picture that is not decoded ({still}); save it as JPEG or PNG")
+    # Left to choose, FFmpeg takes a picture's name for the pattern of a numbered series.
+    format_name = f"{still.lower()}_pipe" if still else None
     options = {
         "protocol_whitelist": "file",
-        "format_whitelist": FORMATS,
+        "format_whitelist": format_name or FORMATS,
         "max_pixels": str(MAX_PIXELS),
     }
-    if _is_still_brand(path):
-        raise NoVideo(f"{path} is a still picture (HEIF or AVIF); give a video file")
     try:
         # `file:` and an absolute path, so that no name can be taken for another protocol.
         container = av.open(
-            f"file:{path.absolute()}", mode="r", options=options, metadata_errors="replace"
+            f"file:{path.absolute()}",
+            mode="r",
+            format=format_name,
+            options=options,
+            metadata_errors="replace",
         )
     except (av.FFmpegError, ValueError) as error:
         raise _unreadable(path, error) from None
@@ -108,12 +135,13 @@ def opened(path: Path) -> Iterator[InputContainer]:
 
 def _unreadable(path: Path, error: Exception) -> AuraError:
     """The right words for a file that no allowed format recognises."""
+    still = still_format(path)
+    if still is not None:
+        return UnreadableMedia(
+            f"{path} is a {still} picture that can't be decoded ({_reason(error)}); save it anew "
+            "as JPEG or PNG"
+        )
     head = _head(path)
-    for magic, kind in STILL_MAGIC.items():
-        if head.startswith(magic):
-            return NoVideo(f"{path} is a still picture ({kind}); give a video file")
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return NoVideo(f"{path} is a still picture (WebP); give a video file")
     if head.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(PLAYLIST_MAGIC):
         return UnreadableMedia(
             f"{path} is a playlist or list of files, which is not followed; give the video itself"
@@ -130,11 +158,6 @@ def _head(path: Path) -> bytes:
             return stream.read(64)
     except OSError:
         return b""
-
-
-def _is_still_brand(path: Path) -> bool:
-    head = _head(path)
-    return head[4:8] == b"ftyp" and head[8:12] in STILL_BRANDS
 
 
 def _reason(error: Exception) -> str:

@@ -63,7 +63,7 @@ ABOUT_SEVERAL = "With several people the highest score decides: false alarms are
 class Run:
     """What the pipeline knows about one run beyond evidence; times are aware datetimes in UTC.
 
-    `last_time` is that of the last decoded picture, in seconds of the clip.
+    `last_time` is that of the last decoded picture, or the end of sound alone, in seconds.
     """
 
     started_at: datetime
@@ -330,7 +330,7 @@ def _limits(verdict: Verdict, profile: Profile, provenance: Provenance) -> Limit
 
 def _duration(provenance: Provenance, run: Run) -> float:
     """How long the pictures really last: what a file says of itself may be off by hours."""
-    fps = provenance.video.fps
+    fps = provenance.video.fps if provenance.video else None
     return run.last_time + (1.0 / fps if fps else 0.0)
 
 

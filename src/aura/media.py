@@ -1,4 +1,7 @@
-"""From a video file to pictures and sound: probe, hash, decode once, streaming.
+"""From a file to pictures and sound: probe, hash, decode once, streaming.
+
+A file is a video, a single picture or sound alone; the last two are decoded by the same way, as a
+video of one picture and as one of none.
 
 All times are seconds since time zero, the instant that a player shows as 0:00 (the container's
 start time), so pictures and sound share one clock whatever their own offsets are.
@@ -9,10 +12,11 @@ from __future__ import annotations
 import math
 import tempfile
 import wave
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import av
 import numpy as np
@@ -30,8 +34,9 @@ from aura.container import (
     opened,
     packets,
     stated_duration,
+    still_format,
 )
-from aura.errors import InputError, UsageError
+from aura.errors import InputError, UnreadableMedia, UsageError
 from aura.pictures import (
     MAX_SIDE,
     Frame,
@@ -57,10 +62,13 @@ __all__ = [
     "DecodeLog",
     "Frame",
     "MediaInfo",
+    "MediaKind",
     "SoundBlock",
+    "VideoInfo",
     "VideoStream",
     "decode",
     "decode_size",
+    "examine",
     "extract_audio",
     "probe",
     "sample_rate_of",
@@ -72,6 +80,10 @@ HIGH_RESOLUTION_LINES = 1080  # which begins here (the shorter side as displayed
 
 QUEUE_ITEMS = 32  # about a second of decoding ahead of the consumer ...
 QUEUE_BYTES = 48 * 2**20  # ... and never more than this
+MediaKind = Literal["video", "image", "audio"]
+
+# Containers of sound alone that count their samples; others guess their length from their size.
+STATED_EXACTLY = ("flac", "mov")
 TRUNCATION_SLACK = 1.0  # seconds by which a sound file may end before its header says
 
 
@@ -110,8 +122,8 @@ class AudioStream:
 class MediaInfo:
     """What a file says about itself, with its SHA-256; `duration` in seconds, None if unknown.
 
-    `notes` holds what a reader of the report should know, such as a sound track of a codec that
-    can't be decoded.
+    `video` describes the picture of a still picture too, and is None for sound alone. `notes` holds
+    what a reader of the report should know, such as a sound track of a codec that can't be decoded.
     """
 
     path: Path
@@ -119,13 +131,21 @@ class MediaInfo:
     size_bytes: int
     container: str
     duration: float | None
-    video: VideoStream
+    video: VideoStream | None
     audio: AudioStream | None
     notes: tuple[str, ...] = ()
+    kind: MediaKind = "video"
 
 
-def probe(path: str | os.PathLike[str]) -> MediaInfo:
-    """Hash a file and find out what is in it; the first picture is decoded to be sure.
+@dataclass(frozen=True)
+class VideoInfo(MediaInfo):
+    """What a file that holds a video says about itself."""
+
+    video: VideoStream
+
+
+def probe(path: str | os.PathLike[str]) -> VideoInfo:
+    """Hash a video file and find out what is in it; the first picture is decoded to be sure.
 
     Raises:
         InputNotFound: missing, a folder, not readable.
@@ -136,41 +156,63 @@ def probe(path: str | os.PathLike[str]) -> MediaInfo:
     size = check_file(path)
     with opened(path) as container:
         tracks = find_tracks(container, path)
-        stream = tracks.video
-        if stream is None:
+        if tracks.video is None:
             raise no_video(path, tracks)
-        audio = _describe_audio(tracks)
-        rate = stream.average_rate or stream.guessed_rate
-        described = VideoStream(
-            codec=stream.codec_context.name,
-            width=0,
-            height=0,
-            rotation=0,
-            fps=float(rate) if rate and _believable(float(rate)) else None,
-            frames=stream.frames or None,
-            pixel_format=stream.codec_context.pix_fmt,
-            bit_rate=stream.codec_context.bit_rate or None,
-        )
-        duration = stated_duration(container, stream)
-        name = container.format.name
-        first = first_picture(container, stream, path)
-        upright = orientation(first)
-        shown = display_size(first.width, first.height, stream.sample_aspect_ratio)
-        width, height = shown if upright.rotation % 180 == 0 else shown[::-1]
-    video = replace(
-        described,
+        video = _describe_video(container, tracks.video, path)
+        duration = stated_duration(container, tracks.video)
+        audio, name = _describe_audio(tracks), container.format.name
+    return VideoInfo(path, sha256_file(path), size, name, duration, video, audio, tracks.notes)
+
+
+def examine(path: str | os.PathLike[str]) -> MediaInfo:
+    """The same for any file that can be judged: a video, a single picture, sound alone.
+
+    Raises:
+        InputNotFound: missing, a folder, not readable.
+        UnreadableMedia: nothing in it can be decoded, or its pictures are absurdly large.
+        NoVideo: neither pictures nor sound, or a picture of a kind that is not decoded.
+    """
+    path = Path(path)
+    size = check_file(path)
+    still = still_format(path) is not None
+    with opened(path, stills=True) as container:
+        tracks = find_tracks(container, path)
+        if tracks.video is None and tracks.audio is None:
+            raise no_video(path, tracks)
+        kind: MediaKind = "image" if still else "video" if tracks.video is not None else "audio"
+        video = None if tracks.video is None else _describe_video(container, tracks.video, path)
+        if video is not None and still:  # the rate at which a demuxer would show it says nothing
+            video = replace(video, fps=None, frames=1, bit_rate=None)
+        stream = tracks.audio if tracks.video is None else tracks.video
+        duration = None if still else stated_duration(container, stream)
+        audio, name = _describe_audio(tracks), container.format.name
+    return MediaInfo(
+        path, sha256_file(path), size, name, duration, video, audio, tracks.notes, kind
+    )
+
+
+def _describe_video(container: InputContainer, stream: Any, path: Path) -> VideoStream:
+    rate = stream.average_rate or stream.guessed_rate
+    first = first_picture(container, stream, path)
+    upright = orientation(first)
+    shown = display_size(first.width, first.height, stream.sample_aspect_ratio)
+    width, height = shown if upright.rotation % 180 == 0 else shown[::-1]
+    return VideoStream(
+        codec=stream.codec_context.name,
         width=width,
         height=height,
         rotation=upright.rotation,
-        mirrored=upright.mirrored,
+        fps=float(rate) if rate and _believable(float(rate)) else None,
+        frames=stream.frames or None,
         pixel_format=first.format.name,
+        bit_rate=stream.codec_context.bit_rate or None,
+        mirrored=upright.mirrored,
     )
-    return MediaInfo(path, sha256_file(path), size, name, duration, video, audio, tracks.notes)
 
 
-def sample_rate_of(video: VideoStream) -> float:
+def sample_rate_of(video: VideoStream | None) -> float:
     """How many pictures a second are sampled by default: 5, or 10 from 1080 lines on."""
-    lines = min(video.width, video.height)
+    lines = min(video.width, video.height) if video else 0
     return SAMPLE_FPS_HIGH if lines >= HIGH_RESOLUTION_LINES else SAMPLE_FPS
 
 
@@ -185,25 +227,54 @@ def decode(
     generator stops the thread and closes the file.
 
     Args:
-        info: the result of `probe`.
+        info: the result of `probe` or `examine`.
         fps: sampled pictures a second; 5 by default, 10 for input of 1080 lines and more.
         log: filled with what was met on the way; read it after the last item.
 
     Raises:
         UsageError: `fps` is not a believable rate.
-        UnreadableMedia: not one picture can be decoded.
+        UnreadableMedia: not one picture can be decoded, or of sound alone nothing at all.
     """
     if fps is not None and not _believable(fps):
         raise UsageError(f"--fps {fps:g}: give a number of pictures a second, such as 5")
     log = DecodeLog() if log is None else log
-    reader = _PictureReader(info, fps or sample_rate_of(info.video), log)
+    if info.video is None:
+        items = _sound_alone(info, log)
+    else:
+        rate = fps or sample_rate_of(info.video)
+        items = _read(info.path, log, _PictureReader(info, info.video, rate, log))
+        if info.kind == "image":
+            items = _first(items)
     return run_ahead(
-        _read(info.path, log, reader),
+        items,
         max_items=QUEUE_ITEMS,
         max_bytes=QUEUE_BYTES,
         size_of=_bytes_of,
         name="aura-decode",
     )
+
+
+def _first(items: Generator[Frame | SoundBlock, None, None]) -> Iterator[Frame | SoundBlock]:
+    """Of a picture file the first one: phones put others (depth, a preview) behind it."""
+    with closing(items):
+        yield from islice(items, 1)
+
+
+def _sound_alone(info: MediaInfo, log: DecodeLog) -> Iterator[Frame | SoundBlock]:
+    """A file without pictures; one of which nothing can be decoded is an error as it is there."""
+    end: float | None = None
+    for block in _read(info.path, log, picture_reader=None):
+        if isinstance(block, SoundBlock):
+            end = block.start + len(block.samples) / SAMPLE_RATE
+        yield block
+    if end is None:
+        raise UnreadableMedia(
+            f"{info.path} holds no sound that can be decoded; it may be cut off or damaged, "
+            "download or export it again"
+        )
+    exact = info.container.startswith(STATED_EXACTLY)
+    if exact and info.duration is not None and end + TRUNCATION_SLACK < info.duration:
+        log.truncated = True
 
 
 def _bytes_of(item: Frame | SoundBlock) -> int:
@@ -264,8 +335,7 @@ def _believable(fps: float) -> bool:
 class _PictureReader:
     """Decoded pictures in, `Frame`s out."""
 
-    def __init__(self, info: MediaInfo, fps: float, log: DecodeLog) -> None:
-        video = info.video
+    def __init__(self, info: MediaInfo, video: VideoStream, fps: float, log: DecodeLog) -> None:
         width, height = decode_size(video.width, video.height)
         coded = (width, height) if video.rotation % 180 == 0 else (height, width)
         self._converter = PictureConverter(coded, Orientation(video.rotation, video.mirrored))
@@ -273,6 +343,7 @@ class _PictureReader:
         self._times = PictureTimes(video.fps, log)
         self._log = log
         self._path = info.path
+        self.still = info.kind == "image"
         self.end = 0.0  # seconds at which the last picture stops being shown
 
     def feed(self, picture: Any, raw: float | None, following: float | None) -> Iterator[Frame]:
@@ -316,9 +387,9 @@ class _Lookahead:
 
 def _read(
     path: Path, log: DecodeLog, picture_reader: _PictureReader | None
-) -> Iterator[Frame | SoundBlock]:
+) -> Generator[Frame | SoundBlock, None, None]:
     """Everything in a file, in its own order; sound only without a picture reader."""
-    with opened(path) as container:
+    with opened(path, stills=picture_reader is not None and picture_reader.still) as container:
         tracks = find_tracks(container, path)
         readers: dict[int, _Lookahead] = {}
         sound = SoundPlacer(log)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from aura.media import MediaInfo
+    from aura.media import VideoInfo
 
 RIDGE = 1.0
 FOLDS = 5
@@ -32,7 +32,7 @@ FEATURE_NAMES = (
 )
 
 
-def metadata_features(info: MediaInfo) -> list[float]:
+def metadata_features(info: VideoInfo) -> list[float]:
     """What the container tells about a clip, as `FEATURE_NAMES` calls it; sizes by logarithm."""
     video, audio = info.video, info.audio
     duration = info.duration or 0.0

@@ -62,7 +62,12 @@ class Orientation:
 
 def orientation(frame: VideoFrame) -> Orientation:
     """Read a frame's display matrix, rounded to quarter turns."""
-    side_data: Any = frame.side_data  # PyAV's stub knows motion vectors only
+    try:
+        side_data: Any = frame.side_data  # PyAV's stub knows motion vectors only
+    except ValueError:
+        # Side data that PyAV has no name for (Exif, in every phone's photo) hides all others from
+        # it. What is left is the turn, counterclockwise; a mirrored picture stays mirrored.
+        return Orientation(-round(frame.rotation / 90) * 90 % 360)
     for data in side_data:
         if data.type is SideDataType.DISPLAYMATRIX:
             return matrix_orientation(np.frombuffer(bytes(data)[:36], np.int32).reshape(3, 3))

@@ -1,4 +1,4 @@
-"""One journey from a video file to a report, in five steps; everything else calls `analyze`.
+"""One journey from a file to a report, in five steps; everything else calls `analyze`.
 
 media     probe, hash, decode once
 subjects  faces found, tracked and aligned; speech found
@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from aura import credentials, findings, media, pictures
+from aura import credentials, findings, kinds, media, pictures
 from aura.background import run_ahead
 from aura.detectors.base import Chunk
 from aura.detectors.registry import open_detectors
@@ -78,10 +78,11 @@ def analyze(
     hook: Hook | None = None,
     explain: Watcher | None = None,
 ) -> Report:
-    """Analyse one video.
+    """Analyse one file.
 
     Args:
-        path: a local video file.
+        path: a local file: a video, a single picture, or sound alone. Detectors that it gives
+            nothing to look at are `not_applicable`; a picture alone is never called real or fake.
         profile: which detectors run and how much each counts.
         faces: `all` judges every tracked person; `single` skips pictures with several faces; by
             default what the profile says.
@@ -99,15 +100,17 @@ def analyze(
     settings = equipped(load_profile(profile))
     faces = faces or settings.faces
     device = resolve_device(device)
-    models = used_models(settings, device)
-
     tell("probe", 0.0, 1.0)
-    source = media.probe(path)
+    source = media.examine(path)
     tell("probe", 1.0, 1.0)
 
+    names = kinds.models_for(settings, source.kind)
+    models = used_models(names, device)
     speech = SpeechDetector(device=device) if source.audio else None
-    tracker = SubjectTracker(FaceDetector(device=device), speech, faces)
-    detectors = open_detectors(settings, device, fps or media.sample_rate_of(source.video))
+    tracker = SubjectTracker(
+        FaceDetector(device=device), speech, faces, pictures=source.video is not None
+    )
+    detectors = open_detectors(names, device, fps or media.sample_rate_of(source.video))
     log = media.DecodeLog()
     with closing(chunks_ahead(tracker, source, fps, log)) as chunks:
         for chunk in chunks:
@@ -119,15 +122,16 @@ def analyze(
 
     tell("verdict", 0.0, 1.0)
     evidence = [item for detector in detectors for item in detector.conclude()]
-    verdict = decide(
-        evidence, subjects_of(tracker), settings, seed=source.sha256, nobody=why_nobody(tracker)
-    )
+    evidence += kinds.left_out(settings, source.kind)
+    rules, nobody = kinds.rules_for(settings, source.kind), why_nobody(tracker, source.kind)
+    verdict = decide(evidence, subjects_of(tracker), rules, seed=source.sha256, nobody=nobody)
+    verdict = kinds.reserved(verdict, source.kind, nobody)
     run = findings.Run(
         started_at=started_at,
         finished_at=datetime.now(UTC),
         processing_time=time.perf_counter() - began,
         frames_analyzed=tracker.tally.sampled,
-        last_time=tracker.tally.last_time,
+        last_time=tracker.end,
         device=device,
         models=models,
     )
@@ -171,16 +175,18 @@ def subjects_of(tracker: SubjectTracker) -> list[Subject]:
     ]
 
 
-def why_nobody(tracker: SubjectTracker) -> str:
+def why_nobody(tracker: SubjectTracker, kind: media.MediaKind = "video") -> str:
     """Why nobody was tracked, where nobody was."""
+    if kind == "audio":
+        return kinds.WHY_NOT[kind]
     if tracker.tally.with_several:
         return "Pictures with several faces were skipped; `--faces all` judges everybody."
     return NO_FACE
 
 
-def used_models(profile: Profile, device: str) -> tuple[ModelCard, ...]:
-    """Cards of all networks that took part."""
-    names: Iterable[str] = dict.fromkeys((*SUBJECT_MODELS, *profile.models))
+def used_models(models: Iterable[str], device: str) -> tuple[ModelCard, ...]:
+    """Cards of all networks that take part: those of the detectors, and those that find people."""
+    names: Iterable[str] = dict.fromkeys((*SUBJECT_MODELS, *models))
     return tuple(load_model(name, device).card for name in names)
 
 
@@ -207,8 +213,11 @@ def provenance_of(
             size_bytes=source.size_bytes,
             container=source.container,
             duration_sec=source.duration,
+            kind=source.kind,
         ),
-        video=VideoStream(
+        video=None
+        if video is None
+        else VideoStream(
             codec=video.codec,
             width=video.width,
             height=video.height,

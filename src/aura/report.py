@@ -203,10 +203,12 @@ class InputFile(Part):
     size_bytes: int
     container: str
     duration_sec: Seconds | None
+    kind: Literal["video", "image", "audio"] = "video"
+    """A video, a single picture, or sound alone."""
 
 
 class VideoStream(Part):
-    """The picture track as the file declares it; `rotation` in degrees clockwise."""
+    """The picture track, or picture, as the file declares it; `rotation` in degrees clockwise."""
 
     codec: str
     width: int
@@ -260,7 +262,8 @@ class Provenance(Part):
     """What was analysed, and how it was decoded."""
 
     input: InputFile
-    video: VideoStream
+    video: VideoStream | None
+    """Null for sound alone."""
     audio: AudioStream | None
     decoding: Decoding
     frame_checksums: FrameChecksums
@@ -290,7 +293,8 @@ class Metadata(Part):
     device: str
     tool_versions: dict[str, str]
     video_duration_sec: Seconds
-    """To the end of the last decoded picture; what the file says is `provenance.input`'s."""
+    """To the end of the last decoded picture, or of the sound where there are no pictures; what the
+    file says is `provenance.input`'s. 0 for a single picture."""
     frames_analyzed: int
     processing_time_sec: Seconds
     started_at: AwareDatetime
@@ -298,7 +302,7 @@ class Metadata(Part):
 
 
 class Report(Part):
-    """Everything Aura has to say about one clip."""
+    """Everything Aura has to say about one clip, one picture, or one recording of sound."""
 
     schema_version: Literal["1.0"] = SCHEMA_VERSION
     job_id: str | None

@@ -98,11 +98,19 @@ class SubjectTracker:
         faces: finds faces in one picture.
         speech: P(speech) along the sound; None when the clip has no sound track.
         mode: `all` tracks everybody; `single` (the contract) skips pictures with several faces.
+        pictures: False for sound alone, where time goes on with what is heard.
     """
 
     def __init__(
-        self, faces: FaceDetector, speech: SpeechDetector | None, mode: FacesMode = "all"
+        self,
+        faces: FaceDetector,
+        speech: SpeechDetector | None,
+        mode: FacesMode = "all",
+        *,
+        pictures: bool = True,
     ) -> None:
+        self._pictures = pictures
+        self.end = 0.0  # seconds of what the last chunk reaches to
         self._detector = faces
         self._speech = speech
         self._mode = mode
@@ -123,14 +131,20 @@ class SubjectTracker:
             if isinstance(item, SoundBlock):
                 self._hear(item)
                 if self._waiting > CHUNK_SOUND * SAMPLE_RATE:
-                    yield self._chunk(self.tally.last_time)
+                    yield self._chunk(self._now())
                 continue
             self._look(item)
             waiting = sum(len(person.sampled) for person in self.people)
             if item.time - (self._chunk_start or 0.0) >= CHUNK_SECONDS or waiting >= CHUNK_CROPS:
                 yield self._chunk(item.time)
         self._cut_mouths(np.inf)
-        yield self._chunk(self.tally.last_time, last=True)
+        yield self._chunk(self._now(), last=True)
+
+    def _now(self) -> float:
+        if self._pictures or self._sound_start is None:
+            return self.tally.last_time
+        fresh = len(self._sound) + self._waiting
+        return self._sound_start + fresh / SAMPLE_RATE
 
     def _hear(self, block: SoundBlock) -> None:
         if self._speech is None:
@@ -260,7 +274,7 @@ class SubjectTracker:
 
     def _chunk(self, end: float, *, last: bool = False) -> Chunk:
         start = self._chunk_start if self._chunk_start is not None else 0.0
-        self._chunk_start = end
+        self._chunk_start = self.end = end
         tracks = []
         for person in self.people:
             if person.sampled or person.mouths:

@@ -32,14 +32,6 @@ def text(path, talk):
     path.write_text("Dear editor, please find the video attached.\n" * 50)
 
 
-def sound_only(path, talk):
-    make.write_sound(path, make.Sound(make.tone(1.0)))
-
-
-def still(path, talk):
-    path.write_bytes(cv2.imencode(".jpg", make.texture(320, 240))[1].tobytes())
-
-
 @pytest.mark.parametrize(
     ("name", "build", "words"),
     [
@@ -47,8 +39,6 @@ def still(path, talk):
         ("empty.mp4", empty, "is empty; was the download or copy interrupted?"),
         ("index at the end.mp4", moov_cut_off, "it may be cut off"),
         ("letter.mp4", text, "is not a video that can be read"),
-        ("podcast.mp4", sound_only, "has only sound; give a video file"),
-        ("photo.mp4", still, "is a still picture (JPEG); give a video file"),
         ("Интервью №1 – 東京 .mp4", text, "is not a video that can be read"),
     ],
 )

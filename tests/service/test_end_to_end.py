@@ -13,7 +13,7 @@ from deployment import Deployment, finished, neighbour, read_events
 from standardwebhooks.webhooks import Webhook
 
 from aura.report import Report
-from media_factory import head, moving_texture, write_clip
+from media_factory import Sound, head, moving_texture, tone, write_clip, write_sound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,8 +159,8 @@ def test_video_url_and_signed_callback(
     )
 
 
-def test_a_face_in_one_picture_is_scored_without_a_verdict(
-    client: httpx.Client, portrait: NDArray[np.uint8], tmp_path: Path
+def test_a_picture_gets_a_report_without_a_verdict(
+    client: httpx.Client, clip: Path, portrait: NDArray[np.uint8], tmp_path: Path
 ) -> None:
     import cv2
 
@@ -170,15 +170,31 @@ def test_a_face_in_one_picture_is_scored_without_a_verdict(
         answer = client.post("/infer", files={"file": ("portrait.png", file)})
     assert answer.status_code == 200, answer.text
     found = answer.json()
-    assert found["prediction"]["overall_class"] == "uncertain"
-    assert len(found["faces"]) == 1
-    scores = found["faces"][0]["scores"]
-    assert set(scores) == {"visual_blend", "visual_generated"}
-    assert all(0 < score < 1 for score in scores.values())
+    report = Report.model_validate(found)
+    assert report.prediction.overall_class == "uncertain"
+    assert report.provenance.input.kind == "image"
+    assert len(report.subjects) == 1
+    judged = {one.name for one in report.detectors if one.status == "ok"}
+    assert judged == {"visual_blend", "visual_generated"}
+    assert client.get(f"/jobs/{report.job_id}").json()["kind"] == "image"
 
+    with clip.open("rb") as file:
+        film = client.post("/infer", files={"file": ("v.mp4", file)})
+    assert film.status_code == 422
+    assert "is no picture" in film.json()["detail"]
     text = client.post("/infer", files={"file": ("no.png", b"not a picture")})
     assert text.status_code == 422
     assert text.headers["content-type"] == "application/problem+json"
+
+
+def test_a_voice_note_is_taken_like_a_video(client: httpx.Client, tmp_path: Path) -> None:
+    path = write_sound(tmp_path / "note.m4a", Sound(tone(3.0)))
+    with path.open("rb") as file:
+        job = client.post("/analyze-video", files={"file": ("note.m4a", file)}).json()
+    done = finished(client, job["job_id"])
+    assert (done["kind"], done["status"]) == ("audio", "completed")
+    assert done["report"]["provenance"]["video"] is None
+    assert "Too little speech" in done["report"]["prediction"]["reason"]
 
 
 def test_infer_video_waits_for_the_report(client: httpx.Client, clip: Path) -> None:

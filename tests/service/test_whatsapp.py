@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import pytest
 import sqlalchemy as sa
 from in_thread import serving
@@ -32,7 +33,7 @@ from meta import (
 
 from aura.service.jobs import Error, JobState, utc_now
 from aura.service.tables import detection_jobs, whatsapp_inbox, whatsapp_outbox, whatsapp_senders
-from media_factory import Sound, moving_texture, write_clip
+from media_factory import Sound, moving_texture, texture, tone, write_clip, write_sound
 
 pytest.importorskip("pywa", reason="needs the extra: pip install 'aura-veracity[whatsapp]'")
 
@@ -295,28 +296,16 @@ def too_large(bot: Bot, _folder: Path) -> dict[str, Any]:
     return media("document", bot.meta.offer(bytes(200_001)), mime_type="video/mp4")
 
 
-def sound_in_a_video(bot: Bot, folder: Path) -> dict[str, Any]:
-    path = folder / "sound.mp4"
-    import numpy as np
-
-    from media_factory import write_sound
-
-    write_sound(path, Sound(np.zeros((2, 16000), np.float32), 16000))
-    return media("video", bot.meta.offer(path.read_bytes()))
-
-
 @pytest.mark.parametrize(
     ("send", "expected"),
     [
         (broken, "The file can't be read."),
         (too_long, "The clip is too long: 0.05 minutes are allowed."),
         (too_large, "The file is too large: 0 MB are allowed."),
-        (sound_in_a_video, "The file has no pictures."),
         (lambda *_: message("sticker", id="1", mime_type="image/webp"), "That I can't judge."),
         (lambda *_: message("location", latitude=0, longitude=0), "That I can't judge."),
         (lambda *_: message("unsupported"), "That I can't judge."),
         (lambda *_: media("document", "1", mime_type="application/pdf"), "That I can't judge."),
-        (lambda *_: media("audio", "1", voice=True), "A voice without a picture"),
         (lambda *_: text("hello"), "Send me a video in which somebody talks"),
         (lambda *_: message("reaction", message_id="wamid.1", emoji="+"), None),
     ],
@@ -339,12 +328,26 @@ def test_a_clip_without_a_face_and_a_picture_are_put_into_words(bot: Bot, clip: 
     prediction = {**made_report("uncertain")["prediction"], **nothing}
     unseen = [{"modality": "visual", "status": "not_applicable"}]
     bot.finish("uncertain", prediction=prediction, subjects=[], detectors=unseen)
-    bot.get(media("image", bot.meta.offer(b"looked at by the worker")))
-    bot.finish("uncertain", kind="image", faces=[{}])
+    picture = cv2.imencode(".png", texture(64, 64))[1].tobytes()
+    bot.get(media("image", bot.meta.offer(picture)))
+    bot.finish("uncertain", provenance={"input": {"sha256": "0" * 64, "kind": "image"}})
     bot.rounds()
     _, _, without, picture = bot.meta.texts
     assert without.splitlines()[:2] == ["*No clear answer.*", "No face could be judged in it."]
     assert picture.startswith("*A single picture is too little for a verdict.* Faces: 1; highest")
+
+
+def test_a_voice_note_is_analysed_and_nobody_asks_for_its_face(bot: Bot, tmp_path: Path) -> None:
+    path = write_sound(tmp_path / "note.m4a", Sound(tone(1.0)))
+    bot.get(media("audio", bot.meta.offer(path.read_bytes()), voice=True))
+    heard = [{"modality": "audio", "status": "ok"}]
+    about = {"input": {"sha256": "0" * 64, "kind": "audio"}}
+    bot.finish("fake", provenance=about, subjects=[], detectors=heard)
+    bot.rounds()
+    received, verdict = bot.meta.texts
+    assert received.startswith("Received")
+    assert verdict.startswith("*This resembles manipulated recordings.*")
+    assert "No face" not in verdict
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,9 @@ from aura.detectors.sync import SyncDetector
 from aura.detectors.visual import VisualDetector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from aura.detectors.base import Detector
-    from aura.profiles import Profile
 
 # By the network in a profile by which a detector is known: it is given the device, and how many
 # pictures a second are sampled.
@@ -25,6 +24,6 @@ DETECTORS: dict[str, Callable[[str, float], Detector]] = {
 }
 
 
-def open_detectors(profile: Profile, device: str, fps: float) -> list[Detector]:
-    """Fresh detectors for one clip: those whose networks the profile names, each once."""
-    return [DETECTORS[model](device, fps) for model in profile.models if model in DETECTORS]
+def open_detectors(models: Iterable[str], device: str, fps: float) -> list[Detector]:
+    """Fresh detectors for one clip: those of the networks named, each once."""
+    return [DETECTORS[model](device, fps) for model in models if model in DETECTORS]

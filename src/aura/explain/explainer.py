@@ -140,7 +140,7 @@ class Explainer:
         """
         missing: list[str] = []
         maps: list[SaliencyMap] = []
-        size = (source.video.width, source.video.height)
+        size = (source.video.width, source.video.height) if source.video else None
         if MODEL in profile.models:
             points, flagged = chosen_moments(report)
             if not points:
@@ -154,7 +154,7 @@ class Explainer:
         spectrogram = self._spectrogram()
         if spectrogram is None:
             missing.append("There is no sound to draw.")
-        boxes = self._boxes(report, size)
+        boxes = self._boxes(report, size) if size else ()
         told = report.model_copy(
             update={
                 "explanation": Explanation(

@@ -41,7 +41,7 @@ def pictures_at(
     """The pictures of these moments with RGB, one at a time, in order of time or later.
 
     Args:
-        info: from `media.probe`. moments: of sampled pictures. fps: what they were sampled with.
+        info: from `media.examine`. moments: of sampled pictures. fps: what they were sampled with.
     """
     missing = []
     for moment, frame in _sought(info, sorted(set(moments))):
@@ -63,9 +63,13 @@ def picture_near(info: media.MediaInfo, time: float, *, seconds: float) -> Frame
     """The first picture at this time or later with RGB, else the last one before it.
 
     Args:
-        info: from `media.probe`. time: in seconds of the clip.
+        info: from `media.examine`. time: in seconds of the clip.
         seconds: how long to look; then the last picture that was seen has to do.
     """
+    if info.video is None:
+        return None
+    if info.kind == "image":
+        return next((one for one in media.decode(info) if isinstance(one, Frame)), None)
     ends = clock.monotonic() + seconds
     last: tuple[Any, float] | None = None
     with opened(info.path) as container:
@@ -77,13 +81,16 @@ def picture_near(info: media.MediaInfo, time: float, *, seconds: float) -> Frame
                 break
         if last is None:
             return None
-        return _converter(info).convert(last[0], 0, last[1], sampled=True)
+        return _converter(info.video).convert(last[0], 0, last[1], sampled=True)
 
 
 def _sought(
     info: media.MediaInfo, moments: Sequence[Moment]
 ) -> Iterator[tuple[Moment, Frame | None]]:
-    converter = _converter(info)
+    if info.video is None or info.kind == "image":  # nothing to seek in: decoded again as a whole
+        yield from ((moment, None) for moment in moments)
+        return
+    converter = _converter(info.video)
     with opened(info.path) as container:
         tracks = find_tracks(container, info.path)
         reader = _Seeker(container, tracks.video, tracks.zero) if tracks.video else None
@@ -98,8 +105,7 @@ def _sought(
             yield moment, found
 
 
-def _converter(info: media.MediaInfo) -> PictureConverter:
-    video = info.video
+def _converter(video: media.VideoStream) -> PictureConverter:
     width, height = decode_size(video.width, video.height)
     coded = (width, height) if video.rotation % 180 == 0 else (height, width)
     return PictureConverter(coded, Orientation(video.rotation, video.mirrored))

@@ -60,5 +60,6 @@ def fetch_video(service: Service, job: Job, target: Path, hold: Hold) -> dict[st
         "media_sha256": sha256,
         "size_bytes": size,
         "duration": found.duration,
+        "kind": found.kind,
         "cache_key": service.cache_key(sha256, job.options, job.owner),
     }

@@ -31,13 +31,13 @@ class ClipTooLong(InputError):
 
 @dataclass(frozen=True)
 class Probed:
-    """What a file says about itself; `duration` in seconds, None where it does not say."""
+    """What a file says about itself; `duration` in seconds, None where it does not say.
 
+    `kind` is video, image or audio; a picture lasts 0 seconds.
+    """
+
+    kind: str
     duration: float | None
-    width: int
-    height: int
-    container: str
-    has_sound: bool
 
 
 _context = multiprocessing.get_context("forkserver")
@@ -60,7 +60,7 @@ def probe_checked(path: Path, name: str, settings: Settings) -> Probed:
         settings: limits of the child, and the longest clip.
 
     Raises:
-        InputError: no video that can be decoded, too long, or more than the child may use.
+        InputError: nothing that can be decoded, too long, or more than the child may use.
     """
     ours, theirs = _context.Pipe(duplex=False)
     seconds, memory = settings.probe_seconds, settings.probe_memory
@@ -94,7 +94,7 @@ def probe_here(path: Path, name: str, settings: Settings) -> Probed:
     """The same in this process, for workers, whose processes have limits of their own.
 
     Raises:
-        InputError: no video that can be decoded, or too long.
+        InputError: nothing that can be decoded, or too long.
     """
     return _short_enough(_look(path), name, settings)
 
@@ -111,14 +111,8 @@ def _short_enough(probed: Probed, name: str, settings: Settings) -> Probed:
 def _look(path: Path) -> Probed:
     from aura import media  # noqa: PLC0415 - the API itself never decodes
 
-    found = media.probe(path)
-    return Probed(
-        duration=found.duration,
-        width=found.video.width,
-        height=found.video.height,
-        container=found.container,
-        has_sound=found.audio is not None,
-    )
+    found = media.examine(path)
+    return Probed(found.kind, 0.0 if found.kind == "image" else found.duration)
 
 
 def _child(pipe: Connection[Any, Any], path: str, memory: int, seconds: float) -> None:

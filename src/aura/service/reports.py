@@ -26,7 +26,7 @@ def personal(report: Mapping[str, Any], job: Job, sign: Sign | None = None) -> d
     """The report with this job's id and file name; where the server keeps files is no news.
 
     Only fields that `deterministic_digest` leaves out are touched, so it stays true. `sign` then
-    vouches for it; what is said about a single picture is no report and is not signed.
+    vouches for it.
     """
     provenance = report["provenance"]
     names = {"name": job.filename, "path": job.filename}
@@ -35,7 +35,7 @@ def personal(report: Mapping[str, Any], job: Job, sign: Sign | None = None) -> d
         "job_id": job.id,
         "provenance": {**provenance, "input": {**provenance["input"], **names}},
     }
-    return own if sign is None or job.kind == "image" else sign(own)
+    return own if sign is None else sign(own)
 
 
 def written(report: Mapping[str, Any]) -> str:

@@ -184,7 +184,7 @@ def _files(service: Service, job: Job) -> list[_File]:
         found += [
             _File(name, "report", media_type, None)
             for name, media_type in PRINTED.items()
-            if job.kind == "video" and name not in names and can_print(name)
+            if name not in names and can_print(name)
         ]
         found += kept
     if job.keep_media and job.media_key is not None and job.finished:

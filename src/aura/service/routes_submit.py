@@ -24,7 +24,6 @@ from aura.service.schemas import (
     BatchAccepted,
     BatchItem,
     BatchUrls,
-    ImageReport,
     JobError,
     TaskAccepted,
 )
@@ -120,7 +119,10 @@ async def analyze_video(
     user: Submitter,
     idempotency_key: IdempotencyKey = None,
 ) -> Accepted:
-    """Take one video in. The answer comes as soon as it is queued, never after the analysis."""
+    """Take one file in: a video, a picture, or sound alone.
+
+    The answer comes as soon as it is queued, never after the analysis.
+    """
     taken = await _take(request, service, user, idempotency_key)
     return accepted(_announce(taken, response, background, service))
 
@@ -166,21 +168,21 @@ async def infer_video(
 
 @router.post(
     "/infer",
-    response_model=ImageReport,
+    response_model=Report,
     responses={**UPLOAD_PROBLEMS, **CREATED, 202: {**CREATED[202], "model": Accepted}},
     openapi_extra=form_body("file"),
-    summary="Submit one picture and wait for what can be said about it",
+    summary="Submit one picture and wait for its report",
 )
 async def infer(
     request: Request, service: TheService, user: Submitter, wait: Wait = WAIT_DEFAULT
 ) -> Response:
-    """Scores of the faces in a picture. One picture is too little for a verdict."""
+    """Scores of the faces in a picture: always `uncertain`, one is too little for a verdict."""
     async with _form(request, service, user, service.settings.max_image, 1) as form:
         file = file_of(form)
         if file is None:
             raise Problem(422, "invalid", "send a picture as `file`")
         wish = wish_of_form(form)
-        taken = await _in_thread(request, submit_file, service, user, file, wish, kind="image")
+        taken = await _in_thread(request, submit_file, service, user, file, wish, only="image")
     await run_in_threadpool(service.ring)
     return await _wait_for(request, service, taken.job, wait)
 

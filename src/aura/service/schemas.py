@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -41,7 +41,7 @@ class JobSummary(_Part):
 
     job_id: str = Field(examples=[EXAMPLE_ID])
     status: JobState
-    kind: Literal["video", "image"]
+    kind: Literal["video", "image", "audio"]
     stage: str | None = Field(examples=["analyse"], description="What a running job is doing.")
     percent: float = Field(ge=0, le=100)
     attempt: int = Field(description="How often a worker began with it.")
@@ -62,7 +62,7 @@ class JobSummary(_Part):
 class JobDetail(JobSummary):
     """A job, with the report once it is completed."""
 
-    report: Report | ImageReport | None
+    report: Report | None
 
 
 class Accepted(_Part):
@@ -142,38 +142,6 @@ class Artifacts(_Part):
     """Files about a job."""
 
     artifacts: list[Artifact]
-
-
-class FaceInPicture(_Part):
-    """One face of a single picture, and what each detector of single faces says."""
-
-    box: tuple[float, float, float, float] = Field(description="x0, y0, x1, y1 in pixels.")
-    quality: float = Field(ge=0, le=1)
-    scores: dict[str, float] = Field(
-        description="P(manipulated) by detector, calibrated on clips, not on single pictures.",
-        examples=[{"visual_blend": 0.41, "visual_generated": 0.22}],
-    )
-
-
-class ImagePrediction(_Part):
-    """A single picture is too little for a verdict; the scores are what there is."""
-
-    overall_class: Literal["uncertain"] = "uncertain"
-    reason: str
-    overall_confidence: None = None
-    manipulation_confidence: float | None = Field(description="The highest score of any face.")
-
-
-class ImageReport(_Part):
-    """What can be said about one picture."""
-
-    job_id: str | None
-    kind: Literal["image"] = "image"
-    prediction: ImagePrediction
-    detector_scores: dict[str, float | None]
-    faces: list[FaceInPicture]
-    provenance: dict[str, Any]
-    metadata: dict[str, Any]
 
 
 class Model(_Part):
@@ -256,7 +224,7 @@ class TaskStatus(_Part):
     task_id: str
     status: Literal["queued", "running", "completed", "failed", "cancelled", "dead"]
     progress: float
-    result: Report | ImageReport | None
+    result: Report | None
     error: JobError | None
 
 

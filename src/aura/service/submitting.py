@@ -100,43 +100,42 @@ def submit_file(
     file: ReceivedFile,
     wish: AnalyzeUrl,
     *,
-    kind: str = "video",
+    only: str | None = None,
     idempotency_key: str | None = None,
     batch_id: str | None = None,
 ) -> Taken:
-    """Queue an uploaded file.
+    """Queue an uploaded file: a video, a picture or sound, or `only` one of them.
 
     Raises:
-        InputError: no video. LimitReached. IdempotencyConflict. Problem.
+        InputError: nothing that can be judged. LimitReached. IdempotencyConflict. Problem.
     """
     if file.size == 0:
         raise Problem(422, "empty", f"{file.name} is empty; was the upload cut short?")
     check_wish(service, wish)
-    duration = None
-    if kind == "video":
-        with _probes:
-            duration = probe_checked(file.path, file.name, service.settings).duration
-    options = Options(wish.profile, wish.faces, wish.fps, wish.explain and kind == "video")
+    with _probes:
+        found = probe_checked(file.path, file.name, service.settings)
+    if only is not None and found.kind != only:
+        raise Problem(422, "not_an_image", f"{file.name} is no picture; give a JPEG or PNG")
+    options = Options(wish.profile, wish.faces, wish.fps, wish.explain)
     job_id = new_id()
     media_key = f"media/{job_id}"
-    scope = options if kind == "video" else Options(wish.profile, kind)
     submission = Submission(
         id=job_id,
         owner=user.name,
-        kind=kind,
+        kind=found.kind,
         options=options,
         filename=file.name,
         media_key=media_key,
         media_sha256=file.sha256,
         size_bytes=file.size,
-        duration=duration if kind == "video" else 0.0,
-        cache_key=service.cache_key(file.sha256, scope, user.name),
+        duration=found.duration,
+        cache_key=service.cache_key(file.sha256, options, user.name),
         priority=wish.priority,
         keep_media=wish.keep_media,
         callback_url=wish.callback_url,
         batch_id=batch_id,
         idempotency_key=idempotency_key,
-        request_hash=_request_hash(file.sha256, kind, wish),
+        request_hash=_request_hash(file.sha256, only or "video", wish),
     )
     # Stored before it is queued: a row whose bytes are missing would be worse than bytes without
     # a row, which the housekeeping finds.

@@ -49,7 +49,7 @@ def warm_up() -> None:
     from aura.runtime import resolve_device  # noqa: PLC0415
 
     try:
-        pipeline.used_models(load_profile(), resolve_device("auto"))
+        pipeline.used_models(load_profile().models, resolve_device("auto"))
     except AuraError as error:  # the first job will say so, to whom it concerns
         log.warning("not_warmed_up", kind=error.kind)
 
@@ -135,10 +135,6 @@ def _analyse(service: Service, hold: Hold) -> _Found:
         if cached is not None:
             return _Found(cached["report"], cached["id"])
         options = job.options
-        if job.kind == "image":
-            from aura.service.still import inspect_picture  # noqa: PLC0415 - as above
-
-            return _Found(inspect_picture(path, options.profile, job.filename))
         from aura.service.drawing import drawn, keep  # noqa: PLC0415 - as above
 
         with drawn(service, job) as drawing:

@@ -73,9 +73,7 @@ def _handle(bot: Bot, row: dict[str, Any]) -> None:
         return _text(bot, row, language)
     if kind == "document":
         kind = content["mime_type"].split("/", 1)[0]
-    if kind == "audio":
-        return _done(bot, row, say(language, "sound_alone"))
-    if kind not in {"video", "image"}:
+    if kind not in {"video", "image", "audio"}:
         return _done(bot, row, say(language, "only_media"))
     return _media(bot, row, person, kind)
 
@@ -123,7 +121,7 @@ def _submit(bot: Bot, row: dict[str, Any], kind: str) -> Job:
     user = User(owner_of(row["sender"]), None, frozenset(SCOPES), limits)
     service.store.check(user.name, limits)
     content = row["content"]
-    most = service.settings.max_upload if kind == "video" else service.settings.max_image
+    most = service.settings.max_image if kind == "image" else service.settings.max_upload
     path = service.scratch.path / f"whatsapp-{uuid.uuid4().hex}"
     name = safe_name(content["filename"]) if content["filename"] else f"WhatsApp {kind}"
     try:
@@ -134,7 +132,7 @@ def _submit(bot: Bot, row: dict[str, Any], kind: str) -> Job:
         )
         # The key makes it harmless to come here twice: the second time gives the first one's job.
         key = f"whatsapp:{row['id']}"[:255]
-        return submit_file(service, user, file, wish, kind=kind, idempotency_key=key).job
+        return submit_file(service, user, file, wish, idempotency_key=key).job
     except (TooLarge, LimitReached, Problem):
         raise
     except (AddressRefused, FetchFailed) as error:

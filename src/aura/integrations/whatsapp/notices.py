@@ -134,8 +134,7 @@ def _link(bot: Bot, job: Job) -> str | None:
     settings = bot.service.settings
     if not settings.public_url:
         return None
-    printed = (PRINT, PAGE) if job.kind == "video" else ()
-    name = next(filter(can_print, printed), REPORT)
+    name = next(filter(can_print, (PRINT, PAGE)), REPORT)
     path = f"/jobs/{job.id}/artifacts/{name}"
     signed = open_signer(settings).sign(path, bot.settings.link_days * DAY_SECONDS)
     return settings.public_url.rstrip("/") + signed

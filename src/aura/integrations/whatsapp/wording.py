@@ -40,9 +40,6 @@ TEXTS: dict[str, dict[str, str]] = {
         "erased": "Everything that you sent was erased, {count} analyses with it.",
         "group": "I answer in private chats only. Please send me the video there.",
         "only_media": "That I can't judge. Send me a video in which somebody talks.",
-        "sound_alone": (
-            "A voice without a picture can't be judged here yet. Send me the video that it is from."
-        ),
         "limit": "That was your {daily}. analysis of today; more from 00:00 UTC on.",
         "too_long": "The clip is too long: {minutes:g} minutes are allowed. Please cut it.",
         "too_large": "The file is too large: {mib} MB are allowed. Please shorten it.",
@@ -90,10 +87,6 @@ TEXTS: dict[str, dict[str, str]] = {
         "group": "Ich antworte nur in Einzelchats. Bitte schick mir das Video dort.",
         "only_media": (
             "Das kann ich nicht beurteilen. Schick mir ein Video, in dem jemand spricht."
-        ),
-        "sound_alone": (
-            "Eine Stimme ohne Bild lässt sich hier noch nicht beurteilen. Schick mir das Video, "
-            "aus dem sie stammt."
         ),
         "limit": "Das war deine {daily}. Analyse heute; weiter geht es ab 00:00 UTC.",
         "too_long": "Der Clip ist zu lang: {minutes:g} Minuten sind erlaubt. Bitte kürze ihn.",
@@ -145,9 +138,6 @@ TEXTS: dict[str, dict[str, str]] = {
         "erased": "Se borró todo lo que enviaste, con {count} análisis.",
         "group": "Solo respondo en chats privados. Por favor, envíame el vídeo allí.",
         "only_media": "Eso no lo puedo juzgar. Envíame un vídeo en el que alguien hable.",
-        "sound_alone": (
-            "Una voz sin imagen aún no se puede juzgar aquí. Envíame el vídeo del que procede."
-        ),
         "limit": "Ese fue tu análisis número {daily} de hoy; más a partir de las 00:00 UTC.",
         "too_long": "El vídeo es demasiado largo: se permiten {minutes:g} minutos. Recórtalo.",
         "too_large": "El archivo es demasiado grande: se permiten {mib} MB. Recórtalo.",
@@ -215,7 +205,8 @@ def say(language: str, key: str, **values: Any) -> str:
 
 def verdict(language: str, report: dict[str, Any], link: str | None) -> str:
     """A report in words: verdict, score, moment, what was judged and what was not, limits."""
-    if report.get("kind") == "image":
+    kind = report["provenance"]["input"].get("kind")
+    if kind == "image":
         return _picture(language, report, link)
     prediction = report["prediction"]
     lines = [say(language, prediction["overall_class"])]
@@ -223,7 +214,7 @@ def verdict(language: str, report: dict[str, Any], link: str | None) -> str:
     if score is not None:
         between = say(language, "interval", **interval) if interval else ""
         lines.append(say(language, "score", score=score) + between + ".")
-    if not report["subjects"]:
+    if not report["subjects"] and kind != "audio":
         lines.append(say(language, "no_face"))
     lines += _moment(language, prediction)
     judged = [one["modality"] for one in report["detectors"] if one["status"] == "ok"]
@@ -237,7 +228,7 @@ def verdict(language: str, report: dict[str, Any], link: str | None) -> str:
 
 
 def _picture(language: str, report: dict[str, Any], link: str | None) -> str:
-    faces, score = report["faces"], report["prediction"]["manipulation_confidence"]
+    faces, score = report["subjects"], report["prediction"]["manipulation_confidence"]
     if not faces or score is None:
         return say(language, "picture_no_face")
     text = say(language, "picture", faces=len(faces), score=score)

@@ -37,7 +37,7 @@ class Look:
     are at the borders of 8-pixel blocks than elsewhere.
     """
 
-    info: media.MediaInfo
+    info: media.VideoInfo
     hashes: NDArray[np.int8]
     leading_silence: float
     blockiness: float
