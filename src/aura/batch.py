@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from aura import __version__
 from aura.errors import AuraError, InputError, InputNotFound, UsageError
 from aura.lines import LineFile
-from aura.profiles import equipped, load_profile
+from aura.profiles import chosen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -44,6 +44,14 @@ class Settings:
     profile: str
     faces: str = "all"
     fps: float | None = None
+    without: tuple[str, ...] = ()
+    false_alarms: float | None = None
+
+    @property
+    def config_sha256(self) -> str:
+        """Of the profile with what was asked for."""
+        asked = chosen(self.profile, without=self.without, false_alarms=self.false_alarms)
+        return asked.config_sha256
 
 
 @dataclass(frozen=True)
@@ -224,7 +232,7 @@ def make_key(path: Path, settings: Settings) -> Key:
         size_bytes=size,
         mtime_ns=mtime,
         profile=settings.profile,
-        config_sha256=equipped(load_profile(settings.profile)).config_sha256,
+        config_sha256=settings.config_sha256,
         version=__version__,
         faces=settings.faces,
         fps=settings.fps,

@@ -134,6 +134,18 @@ def analyze(
         float | None,
         typer.Option(help="Pictures looked at a second (5; 10 from 1080 lines on)."),
     ] = None,
+    false_alarms: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Call at most this share of genuine clips manipulated, 1% or 5%; more stay "
+            "uncertain, and the report says how many and what that rests on.",
+        ),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DETECTOR", help="Switch a detector off; may be given again."),
+    ] = None,
     device: Annotated[Device, typer.Option(help="Where the networks run.")] = Device.auto,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No progress and no notes; results only.")
@@ -147,19 +159,27 @@ def analyze(
         make_folder,
         save_report,
     )
-    from aura.profiles import equipped, load_profile  # noqa: PLC0415
+    from aura.profiles import chosen, share_of  # noqa: PLC0415
 
     # A wrong name and absent weights are told before anything is decoded.
-    chosen = equipped(load_profile(profile))
-    whom = faces.value if faces else chosen.faces
-    settings = Settings(profile, whom, fps)
+    level, off = share_of(false_alarms), tuple(without or ())
+    whom = faces.value if faces else chosen(profile, without=off, false_alarms=level).faces
+    settings = Settings(profile, whom, fps, off, level)
     if out is not None:
         make_folder(out)
 
     def run(path: Path, hook: Hook | None, explainer: Explainer | None = None) -> Report:
         more = {"explain": explainer} if explainer else {}
         return _load_pipeline()(
-            path, profile=profile, faces=whom, fps=fps, device=device.value, hook=hook, **more
+            path,
+            profile=profile,
+            faces=whom,
+            fps=fps,
+            device=device.value,
+            hook=hook,
+            without=off,
+            false_alarms=level,
+            **more,
         )
 
     if len(paths) > 1 or jsonl is not None or is_folder(paths[0]):

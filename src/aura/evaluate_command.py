@@ -58,6 +58,10 @@ def evaluate(
             help="A run of `aura train`, on prepared data; 3 to 5 of them are an ensemble.",
         ),
     ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DETECTOR", help="Switch a detector off (profiles); may be repeated."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write predictions, figures and page there.")
     ] = None,
@@ -121,15 +125,16 @@ def evaluate(
                 "--adversarial, --ablation, --aggregation and --mc-dropout need a checkpoint: add "
                 "--model RUN"
             )
-        header = _profile_header(data, profile or "lite", role)
+        off = tuple(without or ())
+        header = _profile_header(data, profile or "lite", role, off)
         with _bars(quiet=quiet) as bars:
-            run = _profile_run(profile or "lite", device, bars)
+            run = _profile_run(profile or "lite", device, bars, off)
             _evaluate_profile(data, header, run, out, jsonl, perturbations=wanted)
         if out is not None:
             _finish(out, quiet=quiet)
         return
-    if profile is not None or jsonl is not None:
-        raise UsageError("--profile and --jsonl don't go with --model")
+    if profile is not None or jsonl is not None or without:
+        raise UsageError("--profile, --without and --jsonl don't go with --model")
     if not prepared:
         raise UsageError(
             f"{data} is no prepared set (no {PREPARED_MARK}); run `aura data prepare` first"
@@ -223,23 +228,24 @@ def _bars(*, quiet: bool) -> AbstractContextManager[Any]:
     return progress_bars(quiet=quiet)
 
 
-def _profile_run(profile: str, device: str, bars: Any) -> ProfileRun:
+def _profile_run(profile: str, device: str, bars: Any, without: tuple[str, ...]) -> ProfileRun:
     from aura.evaluation.profile_run import ProfileRun  # noqa: PLC0415 - loads the decoder
 
-    return ProfileRun(profile, device, bars)
+    return ProfileRun(profile, device, bars, without=without)
 
 
-def _profile_header(data: Path, profile: str, role: str) -> Header:
+def _profile_header(data: Path, profile: str, role: str, without: tuple[str, ...]) -> Header:
     from aura.evaluation.predictions import Header  # noqa: PLC0415
     from aura.evaluation.profile_run import model_sha256  # noqa: PLC0415
 
     return Header(
-        model=f"profile {profile}",
-        model_sha256=model_sha256(profile),
+        model=" without ".join((f"profile {profile}", *without)),
+        model_sha256=model_sha256(profile, without),
         data=data.absolute().name,
         role=role,  # type: ignore[arg-type]  # checked by `evaluate`
         command=_command(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        options={"without": list(without)} if without else {},
     )
 
 

@@ -28,6 +28,7 @@ from aura.report import (
     WindowScore,
     json_ready,
 )
+from aura.segments import find_stretches
 from aura.versions import tool_versions
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from aura.interval import Interval
     from aura.profiles import Profile
     from aura.runtime import ModelCard
-    from aura.windows import Window
 
 Scored = TypeVar("Scored", FramePoint, WindowScore)
 
@@ -49,7 +49,6 @@ MAX_FRAME_POINTS = 2000  # 6 min 40 s at 5 FPS in full; longer clips are thinned
 MAX_WINDOWS = 1000  # a detector and a person
 MAX_SEGMENTS = 200
 MAX_LISTED_CHECKSUMS = 2000
-TOUCHING = 1e-6  # seconds; windows that end and start at the same moment belong together
 
 STATEMENT = (
     "A score is not a finding of fact: it says how much this clip resembles manipulations that the "
@@ -74,6 +73,8 @@ class Run:
     device: str
     models: tuple[ModelCard, ...]
     job_id: str | None = None
+    without: tuple[str, ...] = ()
+    false_alarms: float | None = None
 
 
 def build(verdict: Verdict, profile: Profile, provenance: Provenance, run: Run) -> Report:
@@ -127,7 +128,7 @@ def build(verdict: Verdict, profile: Profile, provenance: Provenance, run: Run) 
         detector_scores=_detector_scores(decisive),
         subjects=tuple(_subject(one, decisive) for one in verdict.subjects),
         detectors=tuple(_detector(item, verdict, profile) for item in verdict.evidence),
-        limits=_limits(verdict, profile, provenance),
+        limits=_limits(verdict, profile, provenance, run.false_alarms),
         provenance=provenance,
         metadata=_metadata(profile, provenance, run),
     )
@@ -178,7 +179,7 @@ def thin(points: Sequence[Scored], limit: int) -> tuple[Scored, ...]:
 
 
 def find_segments(verdict: Verdict, profile: Profile) -> tuple[Segment, ...]:
-    """Stretches whose fused windows would be called fake, per person and modality, by time.
+    """Suspicious stretches of fused windows by the profile's rules, per person and modality.
 
     More than `MAX_SEGMENTS`: the highest stay.
     """
@@ -186,37 +187,25 @@ def find_segments(verdict: Verdict, profile: Profile) -> tuple[Segment, ...]:
     people = [one for one in verdict.subjects if one.score is not None] or [verdict.decisive]
     for one in people:
         for modality, windows in one.windows.items():
-            hot = [window for window in windows if window.score >= profile.fusion.fake_from]
             found += [
                 Segment(
                     modality=modality,
                     subject=one.subject.id if one.subject else None,
-                    start=group[0].start,
-                    end=max(window.end for window in group),
-                    score=max(window.score for window in group),
+                    start=stretch.start,
+                    end=stretch.end,
+                    score=stretch.score,
                     detectors=tuple(
                         item.detector
                         for item in one.evidence
-                        if item.modality == modality and one.shares.get(item.detector)
+                        if item.modality == modality
+                        and item.windows
+                        and profile.detector(item.detector).weight > 0
                     ),
                 )
-                for group in _touching(hot)
+                for stretch in find_stretches(windows, profile.segment_rule(modality))
             ]
     worst = sorted(found, key=lambda segment: -segment.score)[:MAX_SEGMENTS]
     return tuple(sorted(worst, key=lambda segment: (segment.start, segment.end, segment.modality)))
-
-
-def _touching(windows: Sequence[Window]) -> list[list[Window]]:
-    """Windows (in order of time) in groups that overlap or touch."""
-    groups: list[list[Window]] = []
-    end = float("-inf")
-    for window in windows:
-        if window.start > end + TOUCHING:
-            groups.append([])
-            end = window.end
-        groups[-1].append(window)
-        end = max(end, window.end)
-    return groups
 
 
 def _contribution(one: SubjectVerdict) -> dict[ModalityName, Signed | None]:
@@ -296,7 +285,9 @@ def _detector(item: Evidence, verdict: Verdict, profile: Profile) -> DetectorRep
     )
 
 
-def _limits(verdict: Verdict, profile: Profile, provenance: Provenance) -> Limits:
+def _limits(
+    verdict: Verdict, profile: Profile, provenance: Provenance, level: float | None
+) -> Limits:
     decisive = verdict.decisive
     not_judged = [
         f"{profile.detector(item.detector).label}: {item.reason}"
@@ -325,6 +316,7 @@ def _limits(verdict: Verdict, profile: Profile, provenance: Provenance) -> Limit
         not_judged=tuple(not_judged),
         known=tuple(known),
         error_rates=profile.error_rates,
+        false_alarms=None if level is None else profile.asked(level),
     )
 
 
@@ -353,6 +345,7 @@ def _metadata(profile: Profile, provenance: Provenance, run: Run) -> Metadata:
         weights_sha256=hashlib.sha256(weights.encode()).hexdigest(),
         config_sha256=profile.config_sha256,
         device=run.device,
+        without=run.without,
         tool_versions=tool_versions(),
         video_duration_sec=_duration(provenance, run),
         frames_analyzed=run.frames_analyzed,

@@ -52,11 +52,12 @@ class SubjectVerdict:
     `confidence` = max(score, 1 - score). `modality_scores` are calibrated P(fake) per modality
     that counted. `contribution` per modality in [-1, 1]: its share in the fused logit, positive
     towards fake; the absolute values sum to 1. `agreement` in [0, 1]: that of a network with a
-    head for it (`Evidence.agreement`), else one minus the distance between the highest and the
-    lowest of `modality_scores`, None below two modalities. The latter says whether the kinds of
-    evidence point the same way and is no measure of synchrony.
+    head for it (`Evidence.agreement`), else the share of all evidence (weighted calibrated logits)
+    that is left when what the modalities say is added up: 1 when all point the same way, 0 when
+    they cancel out, None below two modalities. The latter is no measure of synchrony.
     `shares` are the renormalised fusion weights by detector. `evidence` is calibrated. `frames`
-    and `windows` (per modality) are fused and calibrated as the score is.
+    and `windows` (per modality) are fused and calibrated as the score is; windows are there also
+    for modalities without a say in this clip's verdict.
     """
 
     subject: Subject | None
@@ -183,7 +184,8 @@ def complete(
     """
     ordered: list[Evidence] = []
     for config in profile.detectors:
-        own = [item for item in evidence if item.detector == config.name]
+        off = config.unavailable is not None
+        own = [] if off else [item for item in evidence if item.detector == config.name]
         faceless = not subjects and config.modality not in {"audio", "joint"}
         if not own:
             reason = config.unavailable or (nobody if faceless else "It did not run.")
@@ -234,6 +236,7 @@ def _judge(
         )
         for modality, group in present.items()
     }
+    contribution = _contribution(votes)
     return SubjectVerdict(
         subject,
         overall_class,
@@ -242,12 +245,12 @@ def _judge(
         confidence=confidence,
         interval=_interval(votes, fused, mine, profile, f"{seed}/{who}"),
         modality_scores=modality_scores,
-        contribution=_contribution(votes),
-        agreement=_agreement(votes, modality_scores),
+        contribution=contribution,
+        agreement=_agreement(votes, contribution),
         shares={vote.item.detector: vote.share for vote in votes},
         evidence=mine,
         frames=_fuse_frames(votes, final),
-        windows={modality: _fuse_windows(group, final) for modality, group in present.items()},
+        windows=_windows_of(mine, profile, final),
     )
 
 
@@ -262,11 +265,12 @@ def _contribution(votes: Sequence[_Vote]) -> dict[Modality, float]:
     return {modality: value / total if total else 0.0 for modality, value in sums.items()}
 
 
-def _agreement(votes: Sequence[_Vote], scores: Mapping[Modality, float]) -> float | None:
+def _agreement(votes: Sequence[_Vote], contribution: Mapping[Modality, float]) -> float | None:
     told = [(vote.item.agreement, vote.share) for vote in votes if vote.item.agreement is not None]
     if told:
         return sum(value * share for value, share in told) / sum(share for _, share in told)
-    return 1.0 - (max(scores.values()) - min(scores.values())) if len(scores) > 1 else None
+    # Absolute contributions sum to 1: what does not cancel out is their sum.
+    return abs(sum(contribution.values())) if len(contribution) > 1 else None
 
 
 def _votes(evidence: Sequence[Evidence], profile: Profile) -> list[_Vote]:
@@ -320,6 +324,24 @@ def _fuse_frames(votes: Sequence[_Vote], final: Calibration) -> tuple[FrameScore
         FrameScore(frame_id, time, float(final.probability(total / share)))
         for frame_id, (time, total, share) in sorted(sums.items())
     )
+
+
+def _windows_of(
+    evidence: Sequence[Evidence], profile: Profile, final: Calibration
+) -> dict[Modality, tuple[Window, ...]]:
+    """Fused windows of each modality of which a detector counts in the profile.
+
+    Also where it has no say in this clip's verdict: a voice that is synthetic for 3 s of a minute
+    counts nothing as a whole, and these 3 s are what is looked for.
+    """
+    whole = [replace(item, weight=1.0) for item in evidence]
+    votes = _votes(whole, profile)
+    found = {}
+    for modality in MODALITIES:
+        group = [vote for vote in votes if vote.item.modality == modality]
+        if group:
+            found[modality] = _fuse_windows(group, final)
+    return found
 
 
 def _fuse_windows(votes: Sequence[_Vote], final: Calibration) -> tuple[Window, ...]:

@@ -17,7 +17,7 @@ from aura.chart import FINE, PLAIN, Glyphs, clock, score_chart
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from aura.profiles import Rate
+    from aura.profiles import FalseAlarmLevel, Rate
     from aura.report import ConfidenceInterval, DetectorReport, Report, SubjectReport
 
 MAX_WIDTH = 120  # longer lines are hard to read back to their start
@@ -280,9 +280,24 @@ def _limits(report: Report, glyphs: Glyphs) -> RenderableType:
     table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column()
     table.add_column(overflow="fold")
-    for line in (measured, *report.limits.known):
+    asked = [_asked(report.limits.false_alarms)] if report.limits.false_alarms else []
+    for line in (*asked, measured, *report.limits.known):
         table.add_row(glyphs.bullet, Text(line))
     return Group(Text(report.limits.statement), table)
+
+
+def _asked(level: FalseAlarmLevel) -> str:
+    """What `--false-alarms` was answered with, and what that rests on."""
+    measured = level.measured
+    word = "At most" if level.guaranteed else "NOT GUARANTEED: at most"
+    return (
+        f"{word} {level.level:.0%} of genuine clips called manipulated were asked for: said from "
+        f"{level.threshold:.2f} on. With sources left out {_rate(measured)} "
+        f"({measured.low:.0%} to {measured.high:.0%}) of {measured.cases} were; {level.clips} "
+        f"genuine clips allow no better promise than {level.at_most:.0%} with 95 % confidence. "
+        f"{_rate(level.uncertain)} of all then stay uncertain, {_rate(level.found)} of manipulated "
+        "ones are found."
+    )
 
 
 def _rate(rate: Rate) -> str:

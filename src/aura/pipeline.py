@@ -10,7 +10,7 @@ report    one typed document
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
@@ -22,7 +22,7 @@ from aura.detectors.base import Chunk
 from aura.detectors.registry import open_detectors
 from aura.faces import FaceDetector
 from aura.fusion import NO_FACE, Subject, decide
-from aura.profiles import DEFAULT_PROFILE, Profile, equipped, load_profile
+from aura.profiles import DEFAULT_PROFILE, Profile, chosen
 from aura.report import (
     AudioStream,
     Decoding,
@@ -77,6 +77,8 @@ def analyze(
     device: str = "auto",
     hook: Hook | None = None,
     explain: Watcher | None = None,
+    without: Sequence[str] = (),
+    false_alarms: float | None = None,
 ) -> Report:
     """Analyse one file.
 
@@ -90,6 +92,9 @@ def analyze(
         device: `auto`, `cpu` or `cuda`.
         hook: told of progress.
         explain: draws why; the verdict's numbers are the same with and without it.
+        without: detectors to switch off.
+        false_alarms: share of genuine clips that may at most be called manipulated, one of the
+            profile's levels; None: its own threshold.
 
     Raises:
         InputError: the file can't be analysed. WeightsError: a model is missing or altered.
@@ -97,7 +102,7 @@ def analyze(
     """
     tell = hook or _silent
     started_at, began = datetime.now(UTC), time.perf_counter()
-    settings = equipped(load_profile(profile))
+    settings = chosen(profile, without=without, false_alarms=false_alarms)
     faces = faces or settings.faces
     device = resolve_device(device)
     tell("probe", 0.0, 1.0)
@@ -134,6 +139,8 @@ def analyze(
         last_time=tracker.end,
         device=device,
         models=models,
+        without=tuple(without),
+        false_alarms=false_alarms,
     )
     report = findings.build(verdict, settings, provenance_of(source, log, tracker, fps, faces), run)
     tell("verdict", 1.0, 1.0)

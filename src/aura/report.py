@@ -20,7 +20,7 @@ from pydantic import AwareDatetime, JsonValue  # noqa: TC002 - read when the cla
 
 from aura.document import FileText, Number, Part, Score, Seconds, Sha256, Signed, tidy
 from aura.explanation import ContentCredentials, Explanation, Signature
-from aura.profiles import ErrorRates  # noqa: TC001 - pydantic needs it when the class is made
+from aura.profiles import ErrorRates, FalseAlarmLevel  # noqa: TC001 - pydantic needs them
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
 JSON_LINE = 96  # a JSON value that fits on a line of this length stays on one line
@@ -73,7 +73,8 @@ class AudioAnomaly(Part):
 class Segment(Part):
     """A stretch that would be called manipulated by one modality (`detectors` counted in it).
 
-    Its windows are fused and calibrated as the verdict is; `score` is that of the worst of them.
+    Its windows are fused and calibrated as the verdict is; `score` is that of the worst of
+    them. Where it begins and ends is told in `aura.segments`.
     """
 
     modality: ModalityName
@@ -105,7 +106,8 @@ class Prediction(Part):
     """The fused, calibrated score; null when nothing could be judged."""
     decisive_subject: int | None
     modality_agreement: Score | None
-    """1 - (highest - lowest calibrated modality score); null below two modalities that counted.
+    """Share of the evidence that does not cancel out between modalities: 1 when all that counted
+    point the same way, 0 when they outweigh each other; null below two that counted.
     No measure of whether lips and voice belong together, except in profiles whose network has a
     head for just that (`contract-v1`): there it is 1 - its disagreement score."""
     modality_contribution: dict[ModalityName, Signed | None]
@@ -192,6 +194,8 @@ class Limits(Part):
     known: tuple[str, ...]
     error_rates: ErrorRates | None
     """Measured on clips with known answers; null until measured for this profile."""
+    false_alarms: FalseAlarmLevel | None = None
+    """What `--false-alarms` asked for, and what it costs; null: the profile's own threshold."""
 
 
 class InputFile(Part):
@@ -291,6 +295,8 @@ class Metadata(Part):
     """SHA-256 over the lines "name:sha256" of the models used, sorted."""
     config_sha256: Sha256
     device: str
+    without: tuple[str, ...] = ()
+    """Detectors that were switched off by `--without`."""
     tool_versions: dict[str, str]
     video_duration_sec: Seconds
     """To the end of the last decoded picture, or of the sound where there are no pictures; what the

@@ -216,7 +216,7 @@ def _run_again(report: Report, video: Path, done: Verification, hook: Hook | Non
     from aura import pipeline  # noqa: PLC0415 - checking a signature must not load the engine
     from aura.explain.explainer import Explainer  # noqa: PLC0415
 
-    decoding = report.provenance.decoding
+    decoding, asked = report.provenance.decoding, report.limits.false_alarms
     device = "cuda" if report.metadata.device == "cuda" and cuda_available() else "cpu"
     if device != report.metadata.device:
         done.notes.append("First run on CUDA, now on a CPU: the last digits may differ.")
@@ -230,6 +230,8 @@ def _run_again(report: Report, video: Path, done: Verification, hook: Hook | Non
                 device=device,
                 hook=hook,
                 explain=Explainer(Path(folder)) if report.explanation else None,
+                without=report.metadata.without,
+                false_alarms=asked.level if asked else None,
             )
         except WeightsError as error:
             words = f"The run could not be repeated: {error}."

@@ -247,3 +247,18 @@ def test_memory_does_not_grow_with_the_clip(start, portrait, clips):
     short, long = (peak_memory(start, clip(seconds)) for seconds in (10, 60))
     # Pictures that were kept would add 60 MB here; up to 15 MB are the allocator's own.
     assert long < short + 35, (short, long)
+
+
+def test_a_detector_can_be_switched_off_and_verify_runs_the_same_again(run, talk, tmp_path):
+    code, _, _ = run("analyze", talk, "--out", tmp_path, "--without", "visual_blend", "--quiet")
+    assert code == 0
+    (path,) = tmp_path.glob("*.json")
+    report = Report.model_validate_json(path.read_text())
+    assert report.metadata.without == ("visual_blend",)
+    off = next(one for one in report.detectors if one.name == "visual_blend")
+    assert off.status == "not_applicable"
+    code, out, err = run("verify", path, talk)
+    assert code == 0, out + err
+    code, _, err = run("analyze", talk, "--without", "nose")
+    assert code == 2
+    assert "visual_generated" in err

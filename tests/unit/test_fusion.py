@@ -198,7 +198,9 @@ def test_agreement_is_high_when_modalities_say_the_same_and_low_when_they_differ
         ).decisive.agreement
 
     assert agreement(2.0, 2.0) == pytest.approx(1.0)
-    assert agreement(3.0, -3.0) == pytest.approx(1 - (p_of(3) - p_of(-3)))
+    # Weights .5 and .2: 1.5 towards fake, 0.6 against it; 0.9 of 2.1 is left.
+    assert agreement(3.0, -3.0) == pytest.approx(0.9 / 2.1)
+    assert agreement(2.0, -5.0) == pytest.approx(0.0)
     assert decide_for_one(heard("blend", 1.0), heard("generated", -1.0)).decisive.agreement is None
 
 

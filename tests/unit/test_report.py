@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up import heard, person, report, silent
+from made_up import heard, person, profile, report, silent
 from pydantic import ValidationError
 
 from aura.calibration import logit, sigmoid
@@ -161,17 +161,21 @@ def test_a_detector_that_the_others_outweigh_makes_no_segment(clip):
     assert made.prediction.segments == ()
 
 
-def test_windows_of_evidence_that_did_not_count_make_no_segment(clip):
+def test_a_stretch_is_told_also_where_its_evidence_counts_nothing_for_the_whole_clip(clip):
     evidence = [
         heard("blend", -3.0),
         heard("generated", -3.0),
         heard("sync", bump(5.0, height=9.0), modality="sync", weight=0.0),
     ]
     made = report(clip, evidence)
-    assert made.prediction.segments == ()
+    (segment,) = made.prediction.segments
+    assert (segment.modality, segment.detectors) == ("sync", ("sync",))
+    assert segment.start < 5.0 < segment.end
     lips = next(d for d in made.detectors if d.name == "sync")
     assert lips.share == 0.0
-    assert lips.score is not None
+    assert made.prediction.overall_class == "real"
+    off = report(clip, evidence, using=profile().without(["sync"]))
+    assert off.prediction.segments == ()
 
 
 def test_long_series_are_thinned_without_losing_the_peak(clip):

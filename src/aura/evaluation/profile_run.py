@@ -25,7 +25,7 @@ from aura.evaluation.predictions import (
 from aura.evaluation.robustness import options_of, treatment
 from aura.evaluation.variants import variant_path
 from aura.pipeline import SUBJECT_MODELS, analyze
-from aura.profiles import equipped, load_profile
+from aura.profiles import chosen
 from aura.runtime import model_card
 from aura.windows import SlidingWindows
 
@@ -48,18 +48,25 @@ MOMENT = 1e-6  # seconds; how long a picture is looked at when asked whether it 
 class ProfileRun:
     """Which profile judges, where, and who is told of progress.
 
-    `bars` is what `cli.progress_bars` gives. `name` is shown before the clip's own.
+    `bars` is what `cli.progress_bars` gives. `name` is shown before the clip's own. `without` are
+    detectors that are switched off.
     """
 
     profile: str
     device: str
     bars: Any
     name: str = ""
+    without: tuple[str, ...] = ()
+
+    @property
+    def settings(self) -> Settings:
+        """What the reports depend on."""
+        return Settings(self.profile, without=self.without)
 
 
-def model_sha256(profile: str) -> str:
+def model_sha256(profile: str, without: tuple[str, ...] = ()) -> str:
     """SHA-256 over a profile's settings and the weights that it names."""
-    loaded = equipped(load_profile(profile))
+    loaded = chosen(profile, without=without)
     lines = [f"config:{loaded.config_sha256}"]
     lines += [
         f"{name}:{model_card(name).sha256}" for name in sorted({*SUBJECT_MODELS, *loaded.models})
@@ -117,15 +124,19 @@ def predict(
         number = f"[{files.index(path) + 1}/{len(files)}] {run.name} {path.name}"
         hook = run.bars.begin(" ".join(number.split()))
         if treatment is None:
-            return analyze(path, profile=run.profile, device=run.device, hook=hook)
+            return analyze(
+                path, profile=run.profile, device=run.device, hook=hook, without=run.without
+            )
         with TemporaryDirectory(prefix="aura-evaluate-") as scratch:
             changed = treatment(path, Path(scratch))
-            return analyze(changed, profile=run.profile, device=run.device, hook=hook)
+            return analyze(
+                changed, profile=run.profile, device=run.device, hook=hook, without=run.without
+            )
 
     with ExitStack() as stack:
         results = stack.enter_context(ResultsFile(jsonl)) if jsonl else None
-        run_batch(files, judge, Settings(run.profile), results=results, on_outcome=tell)
-    kept = read_reports(jsonl, Settings(run.profile)) if jsonl and waiting else {}
+        run_batch(files, judge, run.settings, results=results, on_outcome=tell)
+    kept = read_reports(jsonl, run.settings) if jsonl and waiting else {}
     for path, clip in list(waiting.items()):
         report = kept.get(path)
         keep(clip, report, None if report else "failed in an earlier run")

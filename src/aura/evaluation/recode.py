@@ -42,11 +42,13 @@ def with_pictures(
     target: Path,
     change: Callable[[Picture], Picture] | None,
     crf: float = CLEAR_CRF,
+    preset: str | None = None,
 ) -> Path:
     """A copy with every picture changed (None: as it is) and encoded at `crf`.
 
     Args:
         target: a Matroska file (.mkv), which holds any codec of sound.
+        preset: of x264; by default `PRESET` where compression is the change, else the fastest.
 
     Raises:
         UnreadableMedia, NoVideo: the source can't be decoded.
@@ -58,7 +60,7 @@ def with_pictures(
         streams = [one for one in (tracks.video, tracks.audio) if one is not None]
         with av.open(str(target), "w") as output:
             rate = tracks.video.average_rate or Fraction(25)
-            video = _video_stream(output, rate, crf)
+            video = _video_stream(output, rate, crf, preset)
             sound: Any = None
             if tracks.audio is not None:
                 sound = output.add_stream_from_template(tracks.audio)
@@ -135,8 +137,8 @@ def recoded_pictures(pictures: NDArray[np.uint8], fps: float, crf: float) -> NDA
     return np.stack(decoded) if decoded else pictures
 
 
-def _video_stream(output: Any, rate: Fraction, crf: float) -> Any:
-    preset = CLEAR_PRESET if crf <= CLEAR_CRF else PRESET
+def _video_stream(output: Any, rate: Fraction, crf: float, preset: str | None = None) -> Any:
+    preset = preset or (CLEAR_PRESET if crf <= CLEAR_CRF else PRESET)
     video = output.add_stream("libx264", rate=rate, options={"preset": preset, "crf": f"{crf:g}"})
     video.codec_context.time_base = CLOCK
     video.pix_fmt = "yuv420p"

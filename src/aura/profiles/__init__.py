@@ -9,7 +9,7 @@ import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -17,11 +17,17 @@ from aura.calibration import Calibration
 from aura.errors import UsageError, WeightsError
 from aura.registry import models_dir
 from aura.runtime import find_card, read_card, weights_dir
+from aura.segments import SegmentRule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PROFILE_FORMAT = 1  # the newest profile layout that this version reads
 DEFAULT_PROFILE = "lite"
 # Fields that are read by people: they can change without any number in a report changing.
-DESCRIPTIVE = {"description", "limits", "error_rates", "obtain", "faces"}  # a report states `faces`
+# A report states `faces`; a level of false alarms that is asked for moves `fusion.threshold`.
+DESCRIPTIVE = {"description", "limits", "error_rates", "obtain", "faces", "false_alarms"}
+LEVEL_ROUNDING = 1e-9
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -85,6 +91,19 @@ class FusionConfig(_Part):
         return min(self.threshold, 1.0 - self.min_confidence)
 
 
+class SegmentConfig(_Part):
+    """When a suspicious stretch of one modality begins and ends; see `aura.segments`."""
+
+    enter: Share
+    stay: Share
+    bridge: float = Field(default=0.0, ge=0)
+    shortest: float = Field(default=0.0, ge=0)
+
+    def build(self) -> SegmentRule:
+        """The rule that these numbers describe."""
+        return SegmentRule(self.enter, self.stay, self.bridge, self.shortest)
+
+
 class EvidenceConfig(_Part):
     """What a person's face must offer before a verdict on it is given."""
 
@@ -113,6 +132,26 @@ class ErrorRates(_Part):
     auc: Rate
 
 
+class FalseAlarmLevel(_Part):
+    """What it takes to call no more than a share `level` of genuine clips manipulated.
+
+    From `threshold` on a clip is called manipulated; what lies below and would else be called so
+    is left uncertain. `measured`: genuine clips called so by thresholds found without their
+    source. `at_most` holds with 95 % confidence for clips like the `clips` that the threshold was
+    found on, each judged under several conditions. `uncertain` and `found`: shares of all clips
+    left uncertain, and of manipulated ones found, at this threshold.
+    """
+
+    level: float = Field(gt=0, lt=0.5)
+    threshold: Share
+    clips: int = Field(ge=1)
+    at_most: Share
+    measured: Rate
+    uncertain: Rate
+    found: Rate
+    guaranteed: bool
+
+
 class Profile(_Part):
     """A checked profile.
 
@@ -127,10 +166,12 @@ class Profile(_Part):
     detectors: tuple[DetectorConfig, ...] = Field(min_length=1)
     fusion: FusionConfig = FusionConfig()
     evidence: EvidenceConfig = EvidenceConfig()
+    segments: dict[str, SegmentConfig] = {}
     faces: Literal["all", "single"] = "all"
     obtain: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
     error_rates: ErrorRates | None = None
+    false_alarms: tuple[FalseAlarmLevel, ...] = ()
 
     @model_validator(mode="after")
     def _detectors_make_sense(self) -> Profile:
@@ -151,6 +192,55 @@ class Profile(_Part):
             if detector.name == name:
                 return detector
         raise KeyError(f"profile {self.name!r} has no detector {name!r}")
+
+    def segment_rule(self, modality: str) -> SegmentRule:
+        """When a stretch of this modality is told; by default what would be called manipulated."""
+        edge = self.fusion.fake_from
+        config = self.segments.get(modality, SegmentConfig(enter=edge, stay=min(edge, 0.5)))
+        return config.build()
+
+    def without(self, names: Sequence[str]) -> Profile:
+        """The profile with some detectors switched off, to see what they are worth.
+
+        Raises:
+            UsageError: the profile has no such detector, or none with a weight is left.
+        """
+        known = [one.name for one in self.detectors]
+        for name in names:
+            if name not in known:
+                raise UsageError(f"--without {name}: {self.name} has {', '.join(known)}")
+        off = {"weight": 0.0, "models": (), "unavailable": "Switched off by --without."}
+        detectors = tuple(
+            one.model_copy(update=off) if one.name in names else one for one in self.detectors
+        )
+        if not any(one.weight > 0 for one in detectors):
+            raise UsageError("--without leaves no detector that counts in the verdict")
+        return self.model_copy(update={"detectors": detectors})
+
+    def allowing(self, level: float | None) -> Profile:
+        """The profile that calls fewer clips manipulated, for at most this share of false alarms.
+
+        Raises:
+            UsageError: nothing was measured for this level.
+        """
+        if level is None:
+            return self
+        asked = self.asked(level)
+        threshold = max(self.fusion.threshold, asked.threshold)
+        fusion = self.fusion.model_copy(update={"threshold": threshold})
+        return self.model_copy(update={"fusion": fusion})
+
+    def asked(self, level: float) -> FalseAlarmLevel:
+        """What was measured for a share of false alarms.
+
+        Raises:
+            UsageError: nothing was.
+        """
+        for one in self.false_alarms:
+            if abs(one.level - level) < LEVEL_ROUNDING:
+                return one
+        known = ", ".join(f"{one.level:.0%}" for one in self.false_alarms) or "none"
+        raise UsageError(f"--false-alarms {level:.2%}: {self.name} has thresholds for {known}")
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -201,6 +291,36 @@ def equipped(profile: Profile) -> Profile:
             update={"version": card.version, "detectors": detectors, "limits": limits}
         )
     return profile
+
+
+def chosen(name: str, *, without: Sequence[str] = (), false_alarms: float | None = None) -> Profile:
+    """A profile as an analysis uses it: equipped, with what the user asked for.
+
+    Raises:
+        UsageError: an unknown profile, detector or level. WeightsError: a network is missing.
+    """
+    return equipped(load_profile(name).without(without)).allowing(false_alarms)
+
+
+def share_of(text: str | None) -> float | None:
+    """A share as people write it: 5% or 0.05; None stays None.
+
+    >>> share_of("5%"), share_of("0.01"), share_of(None)
+    (0.05, 0.01, None)
+
+    Raises:
+        UsageError: no share between 0 and 1.
+    """
+    if text is None:
+        return None
+    try:
+        number = text.strip()
+        share = float(number.removesuffix("%")) / (100 if number.endswith("%") else 1)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 1:
+        raise UsageError(f"--false-alarms {text!r}: give a share such as 5% or 0.01")
+    return share
 
 
 def _what_is_missing(profile: Profile, missing: list[str]) -> str:

@@ -7,15 +7,16 @@ self-blend). The voice is taken apart and synthesised anew, or another person's.
 
 from __future__ import annotations
 
+import wave
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from aura.detectors.contract_input import Faces, Voice
-from aura.evaluation.recode import with_pictures, with_sound
+from aura.evaluation.recode import with_pictures
 from aura.faces import CROP_SPAN, FaceDetector, align, crop_matrix
-from aura.media import decode, probe
+from aura.media import decode, extract_audio, probe
 from aura.pictures import Frame
 from aura.speech import BLOCK, SAMPLE_RATE, SpeechDetector
 from aura.training.data.clip import Clip, Truth
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     Stretch = tuple[float, float]
 
 SIDE = 256  # pixels of the aligned face that is pasted
-CRF = 23  # as the dev clips were encoded
+CRF, PRESET = 23, "veryfast"  # the dev clips were encoded at this CRF
 STEADY = 0.6  # share of the landmarks before that is kept: pasted faces tremble a little
 # Shapes of masks for a whole face; patches of mouth or eyes alone are other fakes.
 WHOLE = {name: odds for name, odds in BLENDED.items() if name != "mouth"}
@@ -128,7 +129,8 @@ def replace_face(
 ) -> Path:
     """A copy (.mkv) with its face replaced; arguments as `FacePaster`."""
     fps = probe(source).video.fps or 25.0
-    return with_pictures(source, target, FacePaster(faces, fps, random, stretch, donor), crf=CRF)
+    paster = FacePaster(faces, fps, random, stretch, donor)
+    return with_pictures(source, target, paster, CRF, PRESET)
 
 
 def spoken(samples: NDArray[np.float32]) -> Voice:
@@ -165,11 +167,11 @@ def overdubbed(
     return np.asarray(np.clip(weight * there + (1 - weight) * samples, -1, 1), np.float32)
 
 
-def replace_voice(
-    source: Path, target: Path, random: Random, stretch: Stretch | None = None
-) -> Path:
-    """A copy (.mkv) with its speech, or a stretch of it, synthesised anew."""
-    return with_sound(source, target, lambda samples: revoiced(samples, random, stretch))
+def heard_in(path: Path) -> NDArray[np.float32]:
+    """The sound of a file, (n,) float32 at 16 kHz."""
+    with extract_audio(path) as file, wave.open(str(file), "rb") as stream:
+        data = stream.readframes(stream.getnframes())
+    return np.asarray(np.frombuffer(data, "<i2") / 32767, np.float32)
 
 
 def _heard_clip(voice: Voice) -> Clip:

@@ -1,0 +1,112 @@
+"""Where a manipulation lies: rules for stretches, tuned and measured on different sources.
+
+For each source, the rule that is best on all others finds the stretches in it. Untouched real
+clips take part: a stretch that is told in one of them is a false one.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aura.evaluation.localisation import match
+from aura.metrics import percentile_interval, resamples, share_interval
+from aura.segments import SegmentRule, find_stretches
+from aura.training.lite.evidence import verdict_of
+from aura.training.lite.judge import DEV
+from aura.training.lite.sets import DUB_PART, FACE_PART, VOICE_PART
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aura.detectors.base import Modality
+    from aura.evaluation import LabelledClip
+    from aura.profiles import Profile
+    from aura.training.lite.judge import Judged
+    from aura.windows import Window
+
+MODALITY: dict[str, Modality] = {FACE_PART: "visual", VOICE_PART: "audio", DUB_PART: "sync"}
+OVERLAP = 0.5
+ENTER = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+STAY = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+BRIDGE = (0.0, 0.5, 1.0)
+SHORTEST = (0.5, 1.0, 1.5)
+# Of rules that are equally good the one that says least: it comes last.
+RULES = tuple(
+    SegmentRule(enter, stay, bridge, shortest)
+    for enter, stay, bridge, shortest in product(ENTER, STAY, BRIDGE, SHORTEST)
+    if stay <= enter
+)
+
+Stretches = list[tuple[float, float, float]]
+
+
+class Finder:
+    """The windows of all clips of one kind, and what each rule finds in them."""
+
+    def __init__(self, judged: Judged, name: str, profile: Profile) -> None:
+        modality = MODALITY[name]
+        real = [case for case in judged.cases(DEV) if not case[0].label]
+        self.clips: list[LabelledClip] = []
+        self.true: list[list[tuple[float, float]]] = []
+        windows: list[list[tuple[Window, ...]]] = []
+        for clip, report in (*judged.cases(name), *real):
+            verdict = verdict_of(report, judged.profile, profile)
+            people = verdict.subjects or (verdict.decisive,)
+            there = [p.windows[modality] for p in people if modality in p.windows]
+            if not there and not clip.segments:
+                continue  # nothing to look at, and nothing to be found
+            self.clips.append(clip)
+            self.true.append([(a, b) for m, a, b in clip.segments or () if m == modality])
+            windows.append(there)
+        self.found: list[list[Stretches]] = [
+            [
+                [(w.start, w.end, w.score) for one in people for w in find_stretches(one, rule)]
+                for people in windows
+            ]
+            for rule in RULES
+        ]
+
+    def precision(self, rule: int, chosen: Sequence[int]) -> float:
+        """AP of a rule over some clips."""
+        return match(
+            [self.found[rule][i] for i in chosen], [self.true[i] for i in chosen], OVERLAP
+        ).average_precision()
+
+    def best(self, chosen: Sequence[int]) -> int:
+        """The rule with the highest AP over some clips."""
+        scores = np.nan_to_num([self.precision(rule, chosen) for rule in range(len(RULES))])
+        return int(np.flatnonzero(scores >= scores.max() - 1e-9)[-1])
+
+
+def measure(judged: Judged, name: str, profile: Profile) -> tuple[dict[str, Any], SegmentRule]:
+    """AP at IoU 0.5 by rules that never saw the source, and the rule tuned on all."""
+    finder = Finder(judged, name, profile)
+    sources = [clip.source for clip in finder.clips]
+    everything = list(range(len(sources)))
+    found: list[Stretches] = [[] for _ in everything]
+    for source in sorted(set(sources)):
+        mine = [i for i in everything if sources[i] == source]
+        rule = finder.best([i for i in everything if sources[i] != source])
+        for i in mine:
+            found[i] = finder.found[rule][i]
+    matches = match(found, finder.true, OVERLAP)
+    groups = [clip.group for clip in finder.clips]
+    draws = [matches.average_precision(weights) for weights in resamples(groups)]
+    low, high = percentile_interval(np.array([d for d in draws if np.isfinite(d)]))
+    real = [i for i in everything if not finder.true[i]]
+    told = share_interval(sum(bool(found[i]) for i in real), len(real))
+    hit = sum(matches.right)
+    return {
+        "modality": MODALITY[name],
+        "fakes": len(everything) - len(real),
+        "real": len(real),
+        "people": len(set(groups)),
+        "ap": [round(float(x), 3) for x in (matches.average_precision(), low, high)],
+        "stretches found": [int(hit), int(matches.true_counts.sum())],
+        "real clips with a stretch": [
+            round(float(x), 3) for x in (told.value, told.low, told.high)
+        ],
+    }, RULES[finder.best(everything)]
