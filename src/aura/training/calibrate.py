@@ -29,7 +29,7 @@ from aura.calibration import (
 )
 from aura.detectors.base import Evidence
 from aura.evaluation import LabelledClip, labelled_clips
-from aura.fusion import Subject, decide
+from aura.fusion import Subject, Verdict, decide
 from aura.metrics import Estimate, auc_interval, share_interval
 from aura.profiles import CalibrationConfig, Profile, Rate, load_profile, profiles_dir
 
@@ -78,10 +78,16 @@ def evidence_of(report: Mapping[str, Any]) -> tuple[list[Evidence], list[Subject
     return evidence, subjects
 
 
+def verdict_of_evidence(report: Mapping[str, Any], profile: Profile) -> Verdict:
+    """The verdict on what a report's detectors said, under another profile."""
+    evidence, subjects = evidence_of(report)
+    known = {one.name for one in profile.detectors}
+    return decide([e for e in evidence if e.detector in known], subjects, profile, seed="")
+
+
 def verdict_score(case: Case, profile: Profile) -> float | None:
     """The clip's fused score under another calibration."""
-    evidence, subjects = evidence_of(case[1])
-    return decide(evidence, subjects, profile, seed="").score
+    return verdict_of_evidence(case[1], profile).score
 
 
 def fit(cases: Sequence[Case], profile: Profile) -> tuple[Profile, list[str]]:
@@ -107,7 +113,9 @@ def fit(cases: Sequence[Case], profile: Profile) -> tuple[Profile, list[str]]:
     ]
     labels = [label for label, score in scored if score is not None]
     logits = [limited_logit(score) for _, score in scored if score is not None]
-    final = _config(fit_temperature(logits, labels))
+    final = CalibrationConfig()
+    if logits:  # else no detector has a say about these clips
+        final = _config(fit_temperature(logits, labels))
     fusion = fitted.fusion.model_copy(update={"calibration": final})
     return fitted.model_copy(update={"fusion": fusion}), notes
 
@@ -141,8 +149,7 @@ def cross_fitted(cases: Sequence[Case], profile: Profile) -> list[Judged]:
         fitted, _ = fit([case for case in cases if case[0].source != source], profile)
         for case in cases:
             if case[0].source == source:
-                evidence, subjects = evidence_of(case[1])
-                verdict = decide(evidence, subjects, fitted, seed="")
+                verdict = verdict_of_evidence(case[1], fitted)
                 if verdict.score is not None:
                     results.append((case[0], verdict.score, verdict.overall_class))
     return results

@@ -3,31 +3,54 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from pathlib import Path
 
 from aura.evaluation import labelled_clips
-from aura.training.lite import judge, sets
+from aura.runtime import model_card
+from aura.training.lite import card, judge, refit, sets
 
 DEV = Path("clips") / "dev"
+PAGE = Path(__file__).parents[4] / "docs" / "lite.md"
+FIGURES = "card.json"
 
 
 def main() -> None:
     """Run one step."""
     parser = argparse.ArgumentParser(prog="python -m aura.training.lite", description=__doc__)
-    parser.add_argument("step", choices=["make", "judge"])
+    parser.add_argument("step", choices=["make", "judge", "refit", "card"])
     parser.add_argument("--data", type=Path, default=os.environ.get("AURA_DATA"))
     parser.add_argument("--out", type=Path, required=True, help="folder outside the repository")
-    parser.add_argument("--sets", default=",".join((*sets.FAKES, *sets.CONDITIONS)))
+    parser.add_argument("--sets", help="by name, with commas; all by default")
+    parser.add_argument("--before", type=Path, help="`--out` of earlier weights, to compare with")
+    parser.add_argument("--sync", type=Path, help="robust.json of `python -m aura.training.sync`")
+    parser.add_argument("--write", action="store_true", help="write into the shipped profile")
     arguments = parser.parse_args()
     if arguments.data is None:
         parser.error(f"{arguments.step} needs --data or AURA_DATA")
-    wanted = arguments.sets.split(",")
-    folder = arguments.data / DEV
+    everything = (*sets.FAKES, sets.PHOTOGRAPHS, *sets.CONDITIONS)
+    wanted = arguments.sets.split(",") if arguments.sets else everything
+    folder = Path(arguments.data) / DEV
+    judged = judge.Judged(folder, arguments.out)
     if arguments.step == "make":
-        sets.make(labelled_clips(folder), arguments.out / "sets", wanted)
+        sets.make(labelled_clips(folder), arguments.data, arguments.out / "sets", wanted)
+    elif arguments.step == "judge":
+        judge.judge(judged, wanted)
+    elif arguments.step == "refit":
+        before = judge.Judged(folder, arguments.before, frozen=True) if arguments.before else None
+        profile, figures = refit.refit(judged, before)
+        text = json.dumps(figures, indent=2)
+        (arguments.out / FIGURES).write_text(text + "\n", encoding="utf-8")
+        print(text)
+        if arguments.write:
+            refit.write(profile)
     else:
-        judge.judge(judge.Judged(folder, arguments.out), wanted)
+        figures = json.loads((arguments.out / FIGURES).read_text(encoding="utf-8"))
+        sync = json.loads(arguments.sync.read_text(encoding="utf-8")) if arguments.sync else {}
+        speech = model_card("audio-lite").metrics["at the threshold"]
+        PAGE.write_text(card.written(figures, sync, speech), encoding="utf-8")
+        print(f"wrote {PAGE}")
 
 
 if __name__ == "__main__":

@@ -30,14 +30,27 @@ Case = tuple[LabelledClip, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Judged:
-    """Where the reports of one state of the weights lie, and the labelled clips they are of."""
+    """Where the reports of one state of the weights lie, and the labelled clips they are of.
+
+    `frozen`: those that `out` holds, of whatever weights, if it holds one state alone.
+    """
 
     clips: Path
     out: Path
+    frozen: bool = False
 
     @property
     def folder(self) -> Path:
-        """Named by the weights."""
+        """Named by the weights.
+
+        Raises:
+            UsageError: no one state of the weights in a frozen folder.
+        """
+        if self.frozen:
+            found = list(self.out.glob("reports-*"))
+            if len(found) != 1:
+                raise UsageError(f"{self.out} holds reports of {len(found)} states of the weights")
+            return found[0]
         names = sorted({*SUBJECT_MODELS, *load_profile(PROFILE).models})
         lines = "\n".join(f"{name}:{model_card(name).sha256}" for name in names)
         return self.out / f"reports-{hashlib.sha256(lines.encode()).hexdigest()[:12]}"

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 MODALITY: dict[str, Modality] = {FACE_PART: "visual", VOICE_PART: "audio", DUB_PART: "sync"}
 OVERLAP = 0.5
 ENTER = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-STAY = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
-BRIDGE = (0.0, 0.5, 1.0)
-SHORTEST = (0.5, 1.0, 1.5)
+STAY = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
+BRIDGE = (0.0, 1.0)
+SHORTEST = (0.5, 1.5)
 # Of rules that are equally good the one that says least: it comes last.
 RULES = tuple(
     SegmentRule(enter, stay, bridge, shortest)

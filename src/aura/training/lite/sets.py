@@ -32,6 +32,7 @@ from aura.training.lite.partial import (
     revoiced,
     spoken,
 )
+from aura.training.lite.photos import film
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -53,8 +54,10 @@ VOICES = 2  # stretches of a clip whose voice is replaced, one after the other
 NOISE_DB = 15.0
 
 FACE_PART, VOICE_PART, DUB_PART = "face_part", "voice_part", "dub_part"
-FACE_WHOLE, VOICE_WHOLE = "face_whole", "voice_whole"
-FAKES = (FACE_PART, VOICE_PART, DUB_PART, FACE_WHOLE, VOICE_WHOLE)
+FACE_WHOLE, VOICE_WHOLE, DUB_WHOLE = "face_whole", "voice_whole", "dub_whole"
+PHOTOGRAPHS = "photographs"
+FAKES = (FACE_PART, VOICE_PART, DUB_PART, FACE_WHOLE, VOICE_WHOLE, DUB_WHOLE)
+WHOLE_VOICES = (VOICE_WHOLE, DUB_WHOLE)
 
 
 def _half(image: Image) -> Image:
@@ -112,11 +115,11 @@ CONDITIONS: dict[str, tuple[str, bool, Callable[[Path, Path], Path]]] = {
 }
 
 
-def make(clips: Sequence[LabelledClip], out: Path, wanted: Sequence[str]) -> None:
+def make(clips: Sequence[LabelledClip], data: Path, out: Path, wanted: Sequence[str]) -> None:
     """Write the sets by name into `out`; sets that are there already stay.
 
     Args:
-        clips: with known answers, real and fake.
+        clips: with known answers, real and fake. data: the folder with the photographs.
     """
     audible = [clip for clip in clips if media.probe(clip.path).audio is not None]
     for name in wanted:
@@ -124,7 +127,10 @@ def make(clips: Sequence[LabelledClip], out: Path, wanted: Sequence[str]) -> Non
         if (folder / MANIFEST).is_file():
             continue
         folder.mkdir(parents=True, exist_ok=True)
-        if name in CONDITIONS:
+        made: Iterator[Made]
+        if name == PHOTOGRAPHS:
+            made = ((path, clip, clip.method, []) for path, clip in film(data, folder))
+        elif name in CONDITIONS:
             _, needs_sound, write = CONDITIONS[name]
             made = _under(audible if needs_sound else clips, folder, write)
         elif name in (FACE_PART, FACE_WHOLE):
@@ -176,23 +182,23 @@ def _voices(clips: Sequence[LabelledClip], folder: Path, kind: str) -> Iterator[
         length = len(samples) / SAMPLE_RATE
         if kind != VOICE_WHOLE and length < LEAST_LENGTH:
             continue
-        for variant in range(1 if kind == VOICE_WHOLE else VOICES):
+        for variant in range(1 if kind in WHOLE_VOICES else VOICES):
             random = np.random.default_rng(seed_of(kind, clip, variant))
             stretch: tuple[float, float] | None = None
-            if kind != VOICE_WHOLE:
+            if kind not in WHOLE_VOICES:
                 stretch = _spoken_stretch(samples, random)
                 if stretch is None:
                     continue
             path = folder / f"{clip.path.stem}-{variant}.mkv"
             change: Callable[[Samples], Samples]
-            if kind == DUB_PART and stretch is not None:
+            if kind in (DUB_PART, DUB_WHOLE):
                 other = heard[_other(clip, enough, random).path]
-                part = stretch
+                part = stretch or (0.0, length)
 
                 def change(x: Samples, other: Samples = other, part: Any = part) -> Samples:
                     return overdubbed(x, other, part)
 
-                spans, method = [("sync", *stretch)], "another voice laid over (made)"
+                spans, method = [("sync", *part)], "another voice laid over (made)"
             else:
 
                 def change(x: Samples, random: Any = random, part: Any = stretch) -> Samples:

@@ -1,0 +1,191 @@
+"""One command from kept reports to the profile: temperatures, weights, levels, stretches, figures.
+
+Nothing is decoded or detected here, so it can be run again whenever weights have changed and
+`judge` has gone through. What stands on the card is in `card.json`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from typing import TYPE_CHECKING, Any
+
+from aura.metrics import share_interval
+from aura.profiles import SegmentConfig, load_profile, profiles_dir
+from aura.runtime import model_card
+from aura.training.calibrate import LOOKS_FOR, error_rates, fit
+from aura.training.lite import certainty, localise, worth
+from aura.training.lite.evidence import without_sound
+from aura.training.lite.judge import DEV, PROFILE
+from aura.training.lite.sets import (
+    CONDITIONS,
+    DUB_WHOLE,
+    FACE_PART,
+    FACE_WHOLE,
+    PHOTOGRAPHS,
+    VOICE_WHOLE,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aura.evaluation import LabelledClip
+    from aura.profiles import Profile
+    from aura.training.lite.judge import Case, Judged
+
+    Found = Sequence[tuple[LabelledClip, float, str]]
+
+# Self-made fakes on which worth and fusion are asked beside the labelled clips.
+MADE = (FACE_PART, FACE_WHOLE, VOICE_WHOLE, DUB_WHOLE)
+MUTE = "silence"  # the sound taken away, which needs no copy
+
+
+def refit(judged: Judged, before: Judged | None = None) -> tuple[Profile, dict[str, Any]]:
+    """The profile fitted on the labelled clips, and every figure of the card.
+
+    Args:
+        before: reports made with earlier weights, to be held against these.
+    """
+    dev = judged.cases(DEV)
+    made = [case for name in MADE for case in judged.cases(name) if case[0].label]
+    pool = [*dev, *made]
+    profile, dropped = _without_the_worthless(pool, dev, load_profile(PROFILE))
+    fitted, notes = fit(dev, profile)
+    found = worth.judged_without_source(dev, dev, profile)
+    held = worth.fixed(dev, dev, profile)
+    levels, material = certainty.levels(dev, judged.cases(PHOTOGRAPHS), profile)
+    segments, stretches = {}, {}
+    for name, modality in localise.MODALITY.items():
+        if judged.cases(name):
+            stretches[name], rule = localise.measure(judged, name, fitted)
+            segments[str(modality)] = SegmentConfig(
+                enter=rule.enter, stay=rule.stay, bridge=rule.bridge, shortest=rule.shortest
+            )
+    about = f"{len(found)} clips for tuning, each judged by a fit without its source"
+    rates = error_rates(found, about)
+    figures: dict[str, Any] = {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "weights": {name: model_card(name).version for name in profile.models},
+        "detectors": {one.name: [one.label, one.weight] for one in fitted.detectors},
+        "notes": notes,
+        "dropped": dropped,
+        "clips": _counts(found),
+        "auc": worth.area(held),
+        "by method": _by(found, lambda clip: clip.method if clip.label else "genuine"),
+        "by source": _by(found, lambda clip: clip.source),
+        "made": {
+            name: _counts(worth.judged_without_source(judged.cases(name), dev, profile))
+            for name in (*MADE, *localise.MODALITY)
+            if judged.cases(name)
+        },
+        "photographs": _counts(
+            worth.judged_without_source(judged.cases(PHOTOGRAPHS), dev, profile)
+        ),
+        "conditions": _conditions(judged, dev, profile),
+        "ablation": worth.ablation(pool, dev, profile),
+        "ablation on labelled clips": worth.ablation(dev, dev, profile),
+        "fusion": worth.fusions(pool, dev, profile),
+        "fusion on labelled clips": worth.fusions(dev, dev, profile),
+        "trust": worth.trust(held),
+        "levels": [one.model_dump() for one in levels],
+        "material": material,
+        "localisation": stretches,
+        "segments": {name: one.model_dump() for name, one in segments.items()},
+        "error rates": rates,
+    }
+    if before is not None:
+        earlier = worth.fixed(before.cases(DEV), before.cases(DEV), before.profile)
+        figures["before"] = {
+            "auc": worth.area(earlier),
+            "clips": _counts(
+                worth.judged_without_source(before.cases(DEV), before.cases(DEV), before.profile)
+            ),
+            "auc now minus then": worth.difference(held, earlier),
+        }
+    update = {
+        "segments": segments,
+        "false_alarms": tuple(levels),
+        "error_rates": rates,
+    }
+    return fitted.model_copy(update=update), figures
+
+
+def _without_the_worthless(
+    pool: Sequence[Case], dev: Sequence[Case], profile: Profile
+) -> tuple[Profile, dict[str, Any]]:
+    """The profile without detectors that add nothing, worst first; and what they added."""
+    dropped: dict[str, Any] = {}
+    while True:
+        figures = worth.ablation(pool, dev, profile)
+        adds = {name: one["adds"] for name, one in figures.items() if "adds" in one}
+        if not adds:
+            return profile, dropped
+        worst = min(adds, key=lambda name: adds[name][0])
+        if adds[worst][0] > 0:
+            return profile, dropped
+        dropped[worst] = adds[worst]
+        detectors = tuple(
+            one.model_copy(update={"weight": 0.0}) if one.name == worst else one
+            for one in profile.detectors
+        )
+        profile = profile.model_copy(update={"detectors": detectors})
+
+
+def _conditions(judged: Judged, dev: Sequence[Case], profile: Profile) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    sets = {name: judged.cases(name) for name in CONDITIONS}
+    sets[MUTE] = [(clip, without_sound(report)) for clip, report in dev]
+    for name, cases in sets.items():
+        if not cases:
+            continue
+        there = {(clip.group, clip.label) for clip, _ in cases}
+        same = [case for case in dev if (case[0].group, case[0].label) in there]
+        found = worth.judged_without_source(cases, dev, profile)
+        result[name] = {
+            **_counts(found),
+            "auc": worth.area(worth.fixed(cases, dev, profile)),
+            "auc untouched": worth.area(worth.fixed(same, dev, profile)),
+        }
+    return result
+
+
+def _by(found: Found, key: Any) -> dict[str, Any]:
+    kinds: dict[str, list[Any]] = {}
+    for one in found:
+        kinds.setdefault(key(one[0]), []).append(one)
+    return {name: _counts(mine) for name, mine in sorted(kinds.items())}
+
+
+def _counts(found: Found) -> dict[str, Any]:
+    """What was said of genuine and of manipulated clips: [called so, all]."""
+    real = [said for clip, _, said in found if not clip.label]
+    fake = [said for clip, _, said in found if clip.label]
+    alarms = share_interval(real.count("fake"), len(real)) if real else None
+    hits = share_interval(fake.count("fake"), len(fake)) if fake else None
+    return {
+        "real": len(real),
+        "fake": len(fake),
+        "alarms": [round(float(x), 3) for x in (alarms.value, alarms.low, alarms.high)]
+        if alarms
+        else None,
+        "found": [round(float(x), 3) for x in (hits.value, hits.low, hits.high)] if hits else None,
+        "missed": fake.count("real"),
+        "uncertain": real.count("uncertain") + fake.count("uncertain"),
+    }
+
+
+def write(profile: Profile) -> None:
+    """Put what was fitted into the shipped profile; all else in it stays."""
+    path = profiles_dir() / f"{PROFILE}.json"
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    for entry in raw["detectors"]:
+        config = profile.detector(entry["name"])
+        if "weight" in entry:
+            entry["weight"] = config.weight
+        if entry["name"] in LOOKS_FOR:
+            entry["calibration"] = config.calibration.model_dump()
+    raw["fusion"]["calibration"] = profile.fusion.calibration.model_dump()
+    raw["segments"] = {name: one.model_dump() for name, one in profile.segments.items()}
+    raw["error_rates"] = profile.model_dump(mode="json")["error_rates"]
+    raw["false_alarms"] = [one.model_dump() for one in profile.false_alarms]
+    path.write_text(json.dumps(raw, indent=2) + "\n", encoding="utf-8")
