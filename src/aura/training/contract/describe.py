@@ -54,7 +54,7 @@ def random_windows(config: ContractConfig, batch: int, frames: int, seed: int = 
 def random_targets(outputs: Outputs) -> Targets:
     """Labels for such a batch: every second window is fake in all respects."""
     batch, frames = outputs.frame_scores.shape
-    label = torch.arange(batch) % 2
+    label = torch.arange(batch, device=outputs.logits.device) % 2
     return Targets(
         label,
         label,
