@@ -7,6 +7,7 @@ import their heavy parts inside their functions, so that `aura --help` answers a
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import sys
@@ -348,9 +349,15 @@ def run(arguments: Sequence[str]) -> int:
     return code
 
 
-def _invoke(arguments: Sequence[str]) -> int:
+@functools.cache
+def _register_commands() -> None:
+    """Once in a process: each time would add all commands once more."""
     for module in COMMAND_MODULES:
         import_module(module).register(app)
+
+
+def _invoke(arguments: Sequence[str]) -> int:
+    _register_commands()
     command = typer.main.get_command(app)
     try:
         with command.make_context("aura", list(arguments)) as context:
