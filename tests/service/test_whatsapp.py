@@ -29,8 +29,10 @@ from meta import (
     signature,
     status,
     text,
+    text_of,
 )
 
+from aura.service.artifacts import described
 from aura.service.jobs import Error, JobState, utc_now
 from aura.service.tables import detection_jobs, whatsapp_inbox, whatsapp_outbox, whatsapp_senders
 from media_factory import Sound, moving_texture, texture, tone, write_clip, write_sound
@@ -251,6 +253,27 @@ def test_a_video_is_answered_at_once_with_progress_and_with_the_verdict_in_words
     report = bot.client.get(link.replace("report.pdf", "report.json"))
     assert report.status_code == 403  # a link is for one file
     assert bot.count(whatsapp_inbox, state="done") == 1
+
+
+def test_the_picture_of_the_worst_moment_goes_with_the_verdict(bot: Bot, clip: bytes) -> None:
+    service = bot.api.service
+    for content in (b"\xff\xd8\xff a picture", None):
+        bot.get(media("video", bot.meta.offer(clip + (content or b"\0"))))
+        job = service.claims.claim("w")
+        assert job is not None
+        key = f"artifacts/{job.id}-1/thumbnail.jpg"
+        if content is not None:
+            (service.scratch.path / "in").write_bytes(content)
+            service.storage.put(key, service.scratch.path / "in")
+        drawn = (described("thumbnail.jpg", 15, key),)
+        service.claims.complete(job, made_report("fake"), drawn=drawn)
+        bot.rounds()
+    sent = [one for one in bot.meta.sent if not text_of(one).startswith("Received")]
+    assert [one["type"] for one in sent] == ["image", "text"]  # the second was deleted meanwhile
+    assert all(text_of(one).startswith("*This resembles") for one in sent)
+    (uploaded,) = bot.meta.uploaded
+    assert b"image/jpeg" in uploaded
+    assert b"\xff\xd8\xff a pictur" in uploaded
 
 
 def test_a_post_that_comes_again_and_again_changes_nothing(bot: Bot, clip: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from aura.service import artifacts
@@ -76,7 +77,7 @@ class Service:
 
     def ring(self) -> int:
         """Ring for every job that waits and that nobody was told of; returns how many."""
-        job_ids = self.claims.take_unrung()
+        job_ids = self.claims.take_unrung(timedelta(seconds=self.settings.ring_again))
         if not job_ids:
             return 0
         try:

@@ -168,12 +168,14 @@ class GuardedClient:
         url: str,
         *,
         headers: Mapping[str, str] | None = None,
-        content: bytes = b"",
+        content: bytes | Iterator[bytes] = b"",
         seconds: float,
         max_bytes: int,
         redirects: int = MAX_REDIRECTS,
     ) -> Iterator[Answer]:
         """Ask, following redirects; the answer's body is read as the block iterates over it.
+
+        Content that comes in parts needs a `Content-Length` and can't follow a redirect.
 
         Raises:
             AddressRefused, FetchFailed, TooSlow, TooLarge: also while the body is read.

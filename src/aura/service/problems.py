@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from aura.errors import AuraError, InputError, UsageError
 from aura.service.admission import IdempotencyConflict, LimitReached
 from aura.service.logs import get_logger
+from aura.service.storage import StorageAway
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -126,6 +127,12 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(IdempotencyConflict)
     def on_conflict(_request: Request, error: IdempotencyConflict) -> JSONResponse:
         return problem_response(409, error.kind, str(error))
+
+    @app.exception_handler(StorageAway)
+    def on_storage_away(_request: Request, error: StorageAway) -> JSONResponse:
+        log.warning("storage_away", error=str(error)[:300])
+        text = "the server can't store or read files now; nothing was taken in, try again"
+        return problem_response(503, error.kind, text, {"Retry-After": "30"})
 
     @app.exception_handler(InputError)
     @app.exception_handler(UsageError)

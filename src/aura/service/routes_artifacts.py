@@ -45,7 +45,7 @@ SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:
 
 
 @dataclass(frozen=True)
-class JobFile:
+class _File:
     """What can be fetched; `key` of the storage, None for what is made when it is asked for."""
 
     name: str
@@ -74,7 +74,7 @@ def list_artifacts(request: Request, service: TheService, user: Reader, job_id: 
                 url=signer.sign(f"/jobs/{job_id}/artifacts/{one.name}", seconds),
                 expires_at=expires,
             )
-            for one in files_of(service, job)
+            for one in _files(service, job)
         ]
     )
 
@@ -117,27 +117,16 @@ async def get_artifact(
             raise Problem(403, "scope_missing", "this key lacks the scope `read`")
         owner = user.name
     job = await run_in_threadpool(service.store.get, job_id, owner)
-    if job is None:
-        raise not_found()
-    return await send_file(request, service, job, name)
-
-
-async def send_file(request: Request, service: Service, job: Job, name: str) -> Response:
-    """A job's file, or the part of it that the request asks for; whoever calls knows who may.
-
-    Raises:
-        Problem: 404 no such file, 416 no such part, 503 it can't be printed now.
-    """
-    files = await run_in_threadpool(files_of, service, job)
+    files = await run_in_threadpool(_files, service, job) if job else []
     found = next((one for one in files if one.name == name), None)
-    if found is None:
+    if job is None or found is None:
         raise not_found()
     if found.key is None and name in PRINTED:
         found = await _print(request, service, job, name)
     return await run_in_threadpool(_send, request, service, job, found)
 
 
-async def _print(request: Request, service: Service, job: Job, name: str) -> JobFile:
+async def _print(request: Request, service: Service, job: Job, name: str) -> _File:
     state = request.app.state
     if getattr(state, "prints", None) is None:
         state.prints = anyio.CapacityLimiter(PRINTS_AT_ONCE)
@@ -147,10 +136,10 @@ async def _print(request: Request, service: Service, job: Job, name: str) -> Job
         raise Problem(503, "not_printed", f"{name} can't be had now: {error}") from None
     if made is None:
         raise not_found()
-    return JobFile(made.name, made.kind, made.media_type, made.size_bytes, made.key)
+    return _File(made.name, made.kind, made.media_type, made.size_bytes, made.key)
 
 
-def _send(request: Request, service: Service, job: Job, found: JobFile) -> Response:
+def _send(request: Request, service: Service, job: Job, found: _File) -> Response:
     media_type = found.media_type
     download = job.filename if found.kind == MEDIA else f"aura-{job.id}-{found.name}"
     how = "inline" if media_type in SHOWN else "attachment"
@@ -180,28 +169,27 @@ def _send(request: Request, service: Service, job: Job, found: JobFile) -> Respo
         raise not_found() from None
 
 
-def files_of(service: Service, job: Job) -> list[JobFile]:
+def _files(service: Service, job: Job) -> list[_File]:
     """Everything that can be fetched about a job."""
-    found: list[JobFile] = []
+    found: list[_File] = []
     report = service.store.report(job.id) if job.state is JobState.COMPLETED else None
     if report is not None:
         size = len(written(report).encode())
-        found.append(JobFile(REPORT, "report", "application/json", size))
+        found.append(_File(REPORT, "report", "application/json", size))
         kept = [
-            JobFile(one.name, one.kind, one.media_type, one.size_bytes, one.key)
+            _File(one.name, one.kind, one.media_type, one.size_bytes, one.key)
             for one in stored(service.engine, job.id)
         ]
         names = {one.name for one in kept}
         found += [
-            JobFile(name, "report", media_type, None)
+            _File(name, "report", media_type, None)
             for name, media_type in PRINTED.items()
             if name not in names and can_print(name)
         ]
         found += kept
     if job.keep_media and job.media_key is not None and job.finished:
-        source = ((report or {}).get("provenance") or {}).get("input") or {}
-        container = source.get("container") or ""
+        container = report["provenance"]["input"].get("container", "") if report else ""
         known = (CONTAINERS[part] for part in container.split(",") if part in CONTAINERS)
         media_type = next(known, UNKNOWN_TYPE)
-        found.append(JobFile(MEDIA, "media", media_type, job.size_bytes, job.media_key))
+        found.append(_File(MEDIA, "media", media_type, job.size_bytes, job.media_key))
     return found

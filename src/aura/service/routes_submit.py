@@ -27,6 +27,7 @@ from aura.service.schemas import (
     JobError,
     TaskAccepted,
 )
+from aura.service.storage import StorageAway
 from aura.service.store import new_id
 from aura.service.submitting import (
     NOT_A_VIDEO_URL,
@@ -97,7 +98,7 @@ def form_body(*files: str, many: bool = False, link: bool = False) -> dict[str, 
     return {"requestBody": {"required": True, "content": content}}
 
 
-UPLOAD_PROBLEMS = documented(400, 401, 403, 408, 409, 413, 415, 422, 429, 507)
+UPLOAD_PROBLEMS = documented(400, 401, 403, 408, 409, 413, 415, 422, 429, 503, 507)
 CREATED: dict[int | str, dict[str, Any]] = {
     202: {"description": "Taken in; ask `Location` for it.", "headers": LINKED}
 }
@@ -217,7 +218,7 @@ async def submit_batch(
         try:
             taken = await _in_thread(request, submit, *arguments, batch_id=batch_id)
             item.job_id, item.status_url = taken.job.id, f"/jobs/{taken.job.id}"
-        except (InputError, LimitReached) as error:
+        except (InputError, LimitReached, StorageAway) as error:
             item.error = JobError(kind=error.kind, message=str(error))
         except Problem as error:
             item.error = JobError(kind=error.problem_kind, message=str(error))

@@ -13,7 +13,7 @@ from aura.errors import UsageError
 from aura.service.app import create_app
 from aura.service.context import Service
 from aura.service.embedded import EmbeddedWorkers
-from aura.service.extensions import load_extensions
+from aura.service.extensions import bell_elsewhere, load_extensions
 from aura.service.housekeeping import Housekeeper
 from aura.service.keys import any_key
 from aura.service.logs import configure_logs
@@ -49,14 +49,7 @@ def run_server(settings: Settings, host: str, port: int) -> None:
     """
     configure_logs(pretty=sys.stderr.isatty())
     only_local = is_loopback(host)
-    embedded: EmbeddedWorkers | None = None
-    bell: Bell
-    if settings.redis_url:
-        from aura.service.queue import CeleryBell  # noqa: PLC0415 - of no use to a single machine
-
-        bell = CeleryBell(settings.redis_url)
-    else:
-        bell = embedded = EmbeddedWorkers(settings)
+    bell, embedded = _open_bell(settings)
     # A fleet's tables are changed by `aura db upgrade` and not by whoever starts first.
     service = Service(settings, bell, may_migrate=not settings.database_url)
     try:
@@ -87,6 +80,25 @@ def run_server(settings: Settings, host: str, port: int) -> None:
                 embedded.stop()
     finally:
         service.close()
+
+
+def _open_bell(settings: Settings) -> tuple[Bell, EmbeddedWorkers | None]:
+    """Whoever does the jobs, and the workers beside the API if it is they.
+
+    Raises:
+        UsageError: the settings lack what it needs.
+    """
+    elsewhere = bell_elsewhere(settings)
+    if elsewhere is not None:
+        return elsewhere, None
+    if settings.redis_url and settings.dispatcher != "embedded":
+        from aura.service.queue import CeleryBell  # noqa: PLC0415 - of no use to a single machine
+
+        return CeleryBell(settings.redis_url), None
+    if settings.dispatcher == "celery":
+        raise UsageError("AURA_DISPATCHER=celery needs a queue: set AURA_REDIS_URL")
+    embedded = EmbeddedWorkers(settings)
+    return embedded, embedded
 
 
 def web_server(app: FastAPI) -> uvicorn.Config:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PREFIX = "AURA_"
 MIB = 2**20
+DISPATCHERS = ("", "embedded", "celery", "modal")
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,16 @@ class Settings:
     """redis://...; empty: no queue beside the table, and the worker runs beside the API. Give
     this service a database number of its own: the shortest visibility timeout of all programs
     on one counts for all."""
+    dispatcher: str = ""
+    """Who does the jobs: embedded, celery, modal; empty: Celery where there is a Redis."""
     storage_url: str = ""
     """s3://bucket/prefix; empty: the data folder."""
     s3_endpoint: str = ""
     """Address of an S3-compatible store that is not Amazon's."""
+    storage_seconds: float = 20.0
+    """Without a byte from a store over the network before it counts as away."""
+    storage_pause: float = 5.0
+    """Of a worker that finds it away; the job goes back into the queue and loses no attempt."""
     public_url: str = ""
     """https://... under which users reach this service; for links in messages."""
     secret: str = ""
@@ -132,6 +139,8 @@ def read_settings(environment: Mapping[str, str] | None = None, **given: Any) ->
     settings = replace(settings, **{k: v for k, v in given.items() if v is not None})
     if settings.cache_scope not in {"everyone", "owner", "off"}:
         raise UsageError("AURA_CACHE_SCOPE: choose one of everyone, owner, off")
+    if settings.dispatcher not in DISPATCHERS:
+        raise UsageError(f"AURA_DISPATCHER: choose one of {', '.join(DISPATCHERS[1:])}")
     for name in ("lease_seconds", "soft_deadline", "hard_deadline", "sweep_seconds"):
         if getattr(settings, name) <= 0:
             raise UsageError(f"{PREFIX}{name.upper()} must be above 0")

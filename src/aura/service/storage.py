@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
-from aura.errors import InputNotFound, UsageError
+from aura.errors import AuraError, InputNotFound, UsageError
+from aura.service.extensions import storage_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,14 @@ if TYPE_CHECKING:
 KEY = re.compile(r"[a-z0-9_-][a-z0-9._-]*(/[a-z0-9_-][a-z0-9._-]*)*")
 READ_BYTES = 256 * 1024  # at a time, on its way to a client
 GONE = "the uploaded media are no longer stored; submit them again"
+TRIES = 2  # of one exchange with a store that does not answer
 MISSING = frozenset({"404", "NoSuchKey"})  # what an S3-compatible store calls it
+
+
+class StorageAway(AuraError):
+    """The store does not answer, or says that it can't now: not the file's fault, and it passes."""
+
+    kind = "storage_away"
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,10 @@ class Stored:
 
 
 class Storage(ABC):
-    """Keeps files under keys such as `media/0a1b`."""
+    """Keeps files under keys such as `media/0a1b`.
+
+    Whatever it is asked may raise StorageAway.
+    """
 
     @abstractmethod
     def put(self, key: str, source: Path) -> None:
@@ -132,73 +143,90 @@ class FolderStorage(Storage):
 class S3Storage(Storage):
     """Objects in a bucket; credentials come from where boto3 looks for them."""
 
-    def __init__(self, bucket: str, prefix: str, endpoint: str = "") -> None:
+    def __init__(self, bucket: str, prefix: str, endpoint: str = "", seconds: float = 20.0) -> None:
         import boto3  # noqa: PLC0415 - slow to import and of no use to a single machine
+        from boto3.s3.transfer import TransferConfig  # noqa: PLC0415
         from botocore.config import Config  # noqa: PLC0415
 
         self._bucket = bucket
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        config = Config(connect_timeout=5, read_timeout=60, retries={"max_attempts": 4})
+        # Tried twice at most: who waits for it here holds a job, or a client's connection.
+        config = Config(
+            connect_timeout=min(5.0, seconds),
+            read_timeout=seconds,
+            retries={"total_max_attempts": TRIES, "mode": "standard"},
+        )
         self._client: Any = boto3.client("s3", endpoint_url=endpoint or None, config=config)
+        self._transfer = TransferConfig(num_download_attempts=TRIES)
 
     def put(self, key: str, source: Path) -> None:
         """Upload it."""
-        self._client.upload_file(str(source), self._bucket, self._prefix + checked(key))
+        with _reached():
+            self._client.upload_file(
+                str(source), self._bucket, self._prefix + checked(key), Config=self._transfer
+            )
         source.unlink()
 
     @contextlib.contextmanager
     def local(self, key: str, scratch: Path) -> Iterator[Path]:
         """Download it for the time of the block."""
-        from botocore.exceptions import ClientError  # noqa: PLC0415
-
         path = scratch / checked(key).replace("/", "-")
         try:
-            try:
-                self._client.download_file(self._bucket, self._prefix + key, str(path))
-            except ClientError as error:
-                if error.response.get("Error", {}).get("Code") in MISSING:
-                    raise InputNotFound(GONE) from None
-                raise
+            with _reached():
+                self._client.download_file(
+                    self._bucket, self._prefix + key, str(path), Config=self._transfer
+                )
             yield path
         finally:
             path.unlink(missing_ok=True)
 
     def read(self, key: str, start: int, stop: int) -> Iterator[bytes]:
         """Ask for that part of the object only."""
-        from botocore.exceptions import ClientError  # noqa: PLC0415
-
         if stop <= start:
             return iter(())
         wanted = {"Bucket": self._bucket, "Key": self._prefix + checked(key)}
-        try:
+        with _reached():
             answer = self._client.get_object(**wanted, Range=f"bytes={start}-{stop - 1}")
-        except ClientError as error:
-            if error.response.get("Error", {}).get("Code") in MISSING:
-                raise InputNotFound(GONE) from None
-            raise
         chunks: Iterator[bytes] = answer["Body"].iter_chunks(READ_BYTES)
         return chunks
 
     def delete(self, key: str) -> None:
         """Delete the object."""
-        self._client.delete_object(Bucket=self._bucket, Key=self._prefix + checked(key))
+        with _reached():
+            self._client.delete_object(Bucket=self._bucket, Key=self._prefix + checked(key))
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """Page through the bucket."""
         pages = self._client.get_paginator("list_objects_v2")
         wanted = f"{self._prefix}{checked(prefix)}/"
-        for page in pages.paginate(Bucket=self._bucket, Prefix=wanted):
-            for item in page.get("Contents", ()):
-                yield Stored(item["Key"].removeprefix(self._prefix), item["LastModified"])
+        with _reached():
+            for page in pages.paginate(Bucket=self._bucket, Prefix=wanted):
+                for item in page.get("Contents", ()):
+                    yield Stored(item["Key"].removeprefix(self._prefix), item["LastModified"])
 
     def check(self) -> None:
         """Ask for the bucket."""
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
-
         try:
-            self._client.head_bucket(Bucket=self._bucket)
-        except (BotoCoreError, ClientError) as error:
+            with _reached():
+                self._client.head_bucket(Bucket=self._bucket)
+        except (StorageAway, InputNotFound) as error:
             raise OSError(f"bucket {self._bucket} can't be used ({error})") from None
+
+
+@contextlib.contextmanager
+def _reached() -> Iterator[None]:
+    """The client library's exceptions as ours."""
+    from boto3.exceptions import Boto3Error  # noqa: PLC0415 - as above
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+    try:
+        yield
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") in MISSING:
+            raise InputNotFound(GONE) from None
+        raise StorageAway(f"the store refused ({error})") from None
+    except (BotoCoreError, Boto3Error) as error:
+        raise StorageAway(f"the store can't be reached ({error})") from None
 
 
 def _parts(file: BinaryIO, start: int, stop: int) -> Iterator[bytes]:
@@ -225,6 +253,12 @@ def open_storage(settings: Settings) -> Storage:
     if not settings.storage_url:
         return FolderStorage(settings.data_dir / "storage")
     parts = urlsplit(settings.storage_url)
-    if parts.scheme != "s3" or not parts.netloc:
-        raise UsageError("AURA_STORAGE_URL: give s3://bucket/prefix, or nothing for a folder")
-    return S3Storage(parts.netloc, parts.path, settings.s3_endpoint)
+    if parts.scheme == "s3" and parts.netloc:
+        return S3Storage(parts.netloc, parts.path, settings.s3_endpoint, settings.storage_seconds)
+    elsewhere = storage_elsewhere(settings)
+    if elsewhere is None:
+        raise UsageError(
+            "AURA_STORAGE_URL: give s3://bucket/prefix, supabase://bucket/prefix, or nothing for a "
+            "folder"
+        )
+    return elsewhere

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from aura.service.probing import probe_checked
 from aura.service.problems import Problem
 from aura.service.reports import analysis_version
 from aura.service.schemas import AnalyzeUrl
+from aura.service.storage import StorageAway
 from aura.service.store import new_id
 from aura.service.uploads import safe_name
 
@@ -108,6 +110,7 @@ def submit_file(
 
     Raises:
         InputError: nothing that can be judged. LimitReached. IdempotencyConflict. Problem.
+        StorageAway.
     """
     if file.size == 0:
         raise Problem(422, "empty", f"{file.name} is empty; was the upload cut short?")
@@ -145,9 +148,11 @@ def submit_file(
         taken = _submit(service, user, submission)
     finally:
         if taken is None or not taken.new:
-            service.storage.delete(media_key)
+            with suppress(StorageAway):  # the housekeeping finds it
+                service.storage.delete(media_key)
     if taken.new and taken.job.finished and not taken.job.keep_media:
-        service.drop_media(taken.job)
+        with suppress(StorageAway):
+            service.drop_media(taken.job)
     return taken
 
 

@@ -21,6 +21,7 @@ from aura.service.deadlines import DeadlinePassed
 from aura.service.hold import ClaimLost, Hold, WorkerStopping
 from aura.service.jobs import Error
 from aura.service.logs import get_logger
+from aura.service.storage import StorageAway
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -99,6 +100,10 @@ def _do(service: Service, job: Job, stopping: threading.Event) -> None:
         log.info("claim_lost")
     except WorkerStopping:
         claims.release(job, "worker_stopping", counts=False)
+    except StorageAway as error:
+        log.warning("storage_away", error=str(error)[:300])
+        stopping.wait(service.settings.storage_pause)  # no other job would go better
+        _persist(lambda: claims.release(job, StorageAway.kind, counts=False))
     except (InputError, DeadlinePassed) as error:
         log.info("failed", kind=error.kind)
         told = Error(error.kind, shown(error, service, job))

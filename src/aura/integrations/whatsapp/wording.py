@@ -31,10 +31,11 @@ TEXTS: dict[str, dict[str, str]] = {
     "en": {
         "received": "Received. You get the answer here as soon as the analysis is done.",
         "help": (
-            "Send me a video in which somebody talks: at most {minutes:g} minutes and {mib} MB. I "
-            "look at the face, at the voice, and whether lips and voice belong together, and tell "
-            "you what I find and what can't be judged.\n\nWrite *Deutsch* or *Español* to change "
-            "the language, *delete* to erase everything that you sent."
+            "Send me a video in which somebody talks, a voice note or a picture: at most "
+            "{minutes:g} minutes and {mib} MB. I look at the face, at the voice, and whether lips "
+            "and voice belong together, and tell you what I find and what can't be judged."
+            "\n\nWrite *Deutsch* or *Español* to change the language, *delete* to erase "
+            "everything that you sent."
         ),
         "language": "From now on in English.",
         "erased": "Everything that you sent was erased, {count} analyses with it.",
@@ -76,9 +77,10 @@ TEXTS: dict[str, dict[str, str]] = {
     "de": {
         "received": "Angekommen. Die Antwort kommt hier, sobald die Analyse fertig ist.",
         "help": (
-            "Schick mir ein Video, in dem jemand spricht: höchstens {minutes:g} Minuten und {mib} "
-            "MB. Ich sehe mir das Gesicht an, höre die Stimme und prüfe, ob Lippen und Stimme "
-            "zusammengehören. Dann sage ich, was ich finde und was sich nicht beurteilen lässt."
+            "Schick mir ein Video, in dem jemand spricht, eine Sprachnachricht oder ein Bild: "
+            "höchstens {minutes:g} Minuten und {mib} MB. Ich sehe mir das Gesicht an, höre die "
+            "Stimme und prüfe, ob Lippen und Stimme zusammengehören. Dann sage ich, was ich finde "
+            "und was sich nicht beurteilen lässt."
             "\n\nSchreib *English* oder *Español*, um die Sprache zu wechseln, *löschen*, um alles "
             "zu löschen, was du geschickt hast."
         ),
@@ -129,7 +131,8 @@ TEXTS: dict[str, dict[str, str]] = {
     "es": {
         "received": "Recibido. La respuesta llega aquí en cuanto termine el análisis.",
         "help": (
-            "Envíame un vídeo en el que alguien hable: como máximo {minutes:g} minutos y {mib} MB. "
+            "Envíame un vídeo en el que alguien hable, una nota de voz o una imagen: como máximo "
+            "{minutes:g} minutos y {mib} MB. "
             "Miro la cara, escucho la voz y compruebo si los labios y la voz van juntos; luego "
             "digo qué encuentro y qué no se puede juzgar.\n\nEscribe *English* o *Deutsch* para "
             "cambiar de idioma, *borrar* para borrar todo lo que enviaste."
