@@ -55,18 +55,18 @@ $(VENV)/sample.stamp: $(VENV)/core.stamp
 
 $(VENV)/dev.stamp: $(VENV)/sample.stamp
 	@echo "Installing PyTorch and the development tools ..." >&2
-	@$(PIP) --editable '.[train,sample,service,report,whatsapp,supabase,modal,dev]'
+	@$(PIP) --editable '.[train,sample,service,web,report,whatsapp,supabase,modal,dev]'
 	@$(PIP) --no-deps $(PEERS)
 	@touch $@
 
 setup: $(VENV)/dev.stamp ## everything a developer needs, in .venv
 
 $(VENV)/service.stamp: $(VENV)/core.stamp
-	@echo "Installing the service ..." >&2
-	@$(PIP) --editable '.[service]'
+	@echo "Installing the service and its web page ..." >&2
+	@$(PIP) --editable '.[web,report]'
 	@touch $@
 
-serve: $(VENV)/service.stamp ## run the service; SERVE="--port 9000" and the like
+serve: $(VENV)/service.stamp ## run the service with its web page; SERVE="--port 9000" and the like
 	@exec $(BIN)/aura serve $(SERVE)
 
 analyze: $(VENV)/core.stamp $(if $(VIDEO),,$(SAMPLE)) ## analyse VIDEO=path, or the sample

@@ -3,12 +3,16 @@
 On a loopback address without any key there is one user, `local`, and no key is asked for: whoever
 can connect sits at this machine. A browser there could be made to ask by a page from elsewhere, so
 in this mode only requests are answered that name a loopback host, and none that another site sends.
+
+Elsewhere a key is needed, or the cookie of a browser that signed in with one. A browser sends a
+cookie along whoever makes it ask, so with one nothing changes unless the page that asks is ours.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
@@ -18,6 +22,7 @@ from aura.service.context import Service
 from aura.service.keys import SCOPES, find_key
 from aura.service.logs import get_logger
 from aura.service.problems import Problem
+from aura.service.sessions import COOKIE, session_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +34,7 @@ audit = get_logger("audit")
 LOCAL_USER = "local"
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 BURST_SECONDS = 60.0
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 bearer = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer aura_...`")
 header = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same key.")
@@ -78,7 +84,13 @@ def identify(
         limits = limits_of(service.settings)
         return User(LOCAL_USER, None, frozenset(SCOPES), limits)
     text = credentials.credentials if credentials else key_header
-    key = find_key(service.engine, text) if text else None
+    token = request.cookies.get(COOKIE)
+    key = None
+    if text:
+        key = find_key(service.engine, text)
+    elif token:
+        check_same_site(request)
+        key = session_key(service.engine, token)
     if key is None and text:
         owner = next(filter(None, (sign(text) for sign in request.app.state.sign_ins)), None)
         if owner is not None:
@@ -94,6 +106,23 @@ def identify(
         )
     limits = limits_of(service.settings, key.daily_limit, key.concurrent_limit)
     return User(key.owner, key.id, frozenset(key.scopes), limits)
+
+
+def check_same_site(request: Request) -> None:
+    """Refuse to change anything for a page of another site.
+
+    Raises:
+        Problem: 403.
+    """
+    if request.method in SAFE_METHODS:
+        return
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site is not None:  # the browser says so itself, and no page can make it lie
+        same = site == "same-origin"
+    else:
+        same = origin is not None and urlsplit(origin).netloc == request.url.netloc
+    if not same:
+        raise Problem(403, "other_site", "a page of another site may not use this service")
 
 
 def needing(scope: str) -> Callable[..., User]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import time
 import uuid
 from contextlib import asynccontextmanager
@@ -11,6 +13,7 @@ import structlog
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import PlainTextResponse
 
 from aura import __version__
 from aura.service import problems, routes_artifacts, routes_health, routes_jobs, routes_submit
@@ -40,6 +43,10 @@ Every error is `application/problem+json`. Keys go into `Authorization: Bearer`;
 bound to this machine only needs none.
 """
 
+NO_PAGE = (
+    "The API runs; /openapi.json describes it.\n"
+    "For the web page: pip install 'aura-veracity[web]', then start again.\n"
+)
 HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -91,6 +98,7 @@ def create_app(
     for extension in extensions:
         if extension.router is not None:
             app.include_router(extension.router)
+    _add_pages(app)
     if service.settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -102,6 +110,18 @@ def create_app(
     app.add_middleware(_Edge)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
+
+
+def _add_pages(app: FastAPI) -> None:
+    """The web page, where its extra is installed; else `/` says how to have it."""
+    if importlib.util.find_spec("jinja2") is not None:
+        # By name: the page stands above the service, which runs without it.
+        importlib.import_module("aura.web.mount").mount(app)
+        return
+
+    @app.get("/", include_in_schema=False)
+    def no_page() -> PlainTextResponse:
+        return PlainTextResponse(NO_PAGE)
 
 
 class _Edge:

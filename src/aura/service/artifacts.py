@@ -92,6 +92,14 @@ def stored(engine: Engine, job_id: str) -> list[Artifact]:
         return [Artifact(**row._mapping) for row in connection.execute(query)]
 
 
+def with_thumbnail(engine: Engine, job_ids: Sequence[str]) -> set[str]:
+    """Those of these jobs that have a small picture."""
+    table = job_artifacts.c
+    query = sa.select(table.job_id).where(table.job_id.in_(job_ids), table.name == THUMBNAIL)
+    with reading(engine) as connection:
+        return set(connection.execute(query).scalars())
+
+
 def unneeded(engine: Engine, keys: Iterable[str]) -> set[str]:
     """Those of these keys that no job names: neither as its media nor as a file of its."""
     wanted = set(keys)

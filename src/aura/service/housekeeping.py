@@ -14,7 +14,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from aura.service import artifacts
+from aura.service import artifacts, sessions, sharing
 from aura.service.jobs import utc_now
 from aura.service.logs import get_logger
 from aura.service.scratch import clear_abandoned
@@ -99,6 +99,8 @@ def clear(service: Service) -> None:
         service.drop_media(job)
     for job in service.claims.finished_before(now - timedelta(days=settings.results_days)):
         service.erase(job.id)
+    sessions.forget_expired(service.engine, now)
+    sharing.forget_expired(service.engine, now)
     clear_abandoned(service.scratch_root)
     clear_orphans(service, "media")
 

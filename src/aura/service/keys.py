@@ -105,6 +105,14 @@ def find_key(engine: Engine, text: str) -> Key | None:
     return key
 
 
+def key_of_id(engine: Engine, key_id: str) -> Key | None:
+    """The key with this id, if there is one that was not revoked."""
+    query = sa.select(api_keys).where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
+    with reading(engine) as connection:
+        row = connection.execute(query).one_or_none()
+    return None if row is None else _to_key(row)
+
+
 def revoke_key(engine: Engine, key_id: str) -> bool:
     """Make a key worthless; False: there is none that was worth anything."""
     column = api_keys.c

@@ -45,7 +45,7 @@ SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:
 
 
 @dataclass(frozen=True)
-class _File:
+class JobFile:
     """What can be fetched; `key` of the storage, None for what is made when it is asked for."""
 
     name: str
@@ -74,7 +74,7 @@ def list_artifacts(request: Request, service: TheService, user: Reader, job_id: 
                 url=signer.sign(f"/jobs/{job_id}/artifacts/{one.name}", seconds),
                 expires_at=expires,
             )
-            for one in _files(service, job)
+            for one in files_of(service, job)
         ]
     )
 
@@ -117,16 +117,27 @@ async def get_artifact(
             raise Problem(403, "scope_missing", "this key lacks the scope `read`")
         owner = user.name
     job = await run_in_threadpool(service.store.get, job_id, owner)
-    files = await run_in_threadpool(_files, service, job) if job else []
+    if job is None:
+        raise not_found()
+    return await send_file(request, service, job, name)
+
+
+async def send_file(request: Request, service: Service, job: Job, name: str) -> Response:
+    """A job's file, or the part of it that the request asks for; whoever calls knows who may.
+
+    Raises:
+        Problem: 404 no such file, 416 no such part, 503 it can't be printed now.
+    """
+    files = await run_in_threadpool(files_of, service, job)
     found = next((one for one in files if one.name == name), None)
-    if job is None or found is None:
+    if found is None:
         raise not_found()
     if found.key is None and name in PRINTED:
         found = await _print(request, service, job, name)
     return await run_in_threadpool(_send, request, service, job, found)
 
 
-async def _print(request: Request, service: Service, job: Job, name: str) -> _File:
+async def _print(request: Request, service: Service, job: Job, name: str) -> JobFile:
     state = request.app.state
     if getattr(state, "prints", None) is None:
         state.prints = anyio.CapacityLimiter(PRINTS_AT_ONCE)
@@ -136,10 +147,10 @@ async def _print(request: Request, service: Service, job: Job, name: str) -> _Fi
         raise Problem(503, "not_printed", f"{name} can't be had now: {error}") from None
     if made is None:
         raise not_found()
-    return _File(made.name, made.kind, made.media_type, made.size_bytes, made.key)
+    return JobFile(made.name, made.kind, made.media_type, made.size_bytes, made.key)
 
 
-def _send(request: Request, service: Service, job: Job, found: _File) -> Response:
+def _send(request: Request, service: Service, job: Job, found: JobFile) -> Response:
     media_type = found.media_type
     download = job.filename if found.kind == MEDIA else f"aura-{job.id}-{found.name}"
     how = "inline" if media_type in SHOWN else "attachment"
@@ -169,27 +180,28 @@ def _send(request: Request, service: Service, job: Job, found: _File) -> Respons
         raise not_found() from None
 
 
-def _files(service: Service, job: Job) -> list[_File]:
+def files_of(service: Service, job: Job) -> list[JobFile]:
     """Everything that can be fetched about a job."""
-    found: list[_File] = []
+    found: list[JobFile] = []
     report = service.store.report(job.id) if job.state is JobState.COMPLETED else None
     if report is not None:
         size = len(written(report).encode())
-        found.append(_File(REPORT, "report", "application/json", size))
+        found.append(JobFile(REPORT, "report", "application/json", size))
         kept = [
-            _File(one.name, one.kind, one.media_type, one.size_bytes, one.key)
+            JobFile(one.name, one.kind, one.media_type, one.size_bytes, one.key)
             for one in stored(service.engine, job.id)
         ]
         names = {one.name for one in kept}
         found += [
-            _File(name, "report", media_type, None)
+            JobFile(name, "report", media_type, None)
             for name, media_type in PRINTED.items()
             if name not in names and can_print(name)
         ]
         found += kept
     if job.keep_media and job.media_key is not None and job.finished:
-        container = report["provenance"]["input"].get("container", "") if report else ""
+        source = ((report or {}).get("provenance") or {}).get("input") or {}
+        container = source.get("container") or ""
         known = (CONTAINERS[part] for part in container.split(",") if part in CONTAINERS)
         media_type = next(known, UNKNOWN_TYPE)
-        found.append(_File(MEDIA, "media", media_type, job.size_bytes, job.media_key))
+        found.append(JobFile(MEDIA, "media", media_type, job.size_bytes, job.media_key))
     return found

@@ -30,6 +30,7 @@ from aura.service.tables import (
     detection_jobs,
     job_artifacts,
     job_events,
+    shared_links,
     webhook_deliveries,
 )
 
@@ -59,6 +60,8 @@ CONTENT = (
     "size_bytes",
     "duration",
 )
+# Tables whose rows about it go with it.
+OF_A_JOB = (job_events, job_artifacts, detection_history, webhook_deliveries, shared_links)
 MAX_ATTEMPTS = 3  # claims before a job that keeps losing its worker is dead
 
 
@@ -70,6 +73,8 @@ class Filter:
     verdict: str | None = None
     batch_id: str | None = None
     since: datetime | None = None
+    text: str | None = None
+    """Part of the file name, or the beginning of the bytes' SHA-256."""
 
 
 def new_id() -> str:
@@ -183,6 +188,10 @@ class JobStore:
             query = query.where(jobs.batch_id == wanted.batch_id)
         if wanted.since:
             query = query.where(jobs.created_at >= wanted.since)
+        if wanted.text:
+            named = jobs.filename.icontains(wanted.text, autoescape=True)
+            hashed = jobs.media_sha256.startswith(wanted.text.lower(), autoescape=True)
+            query = query.where(sa.or_(named, hashed))
         if before is not None:
             # An erased job still tells where the page ended; a stranger's tells nothing.
             last = sa.select(jobs.created_at).where(jobs.id == before, jobs.owner == owner)
@@ -248,7 +257,7 @@ class JobStore:
                     **dict.fromkeys(CONTENT),
                 )
             )
-            for table in (job_events, job_artifacts, detection_history, webhook_deliveries):
+            for table in OF_A_JOB:
                 connection.execute(table.delete().where(table.c.job_id == job_id))
             return to_job(row)
 

@@ -283,3 +283,26 @@ whatsapp_outbox = sa.Table(
     sa.Index("ix_whatsapp_outbox_due", "state", "next_at"),
     sa.Index("ix_whatsapp_outbox_sender", "sender", "number", unique=True),
 )
+
+web_sessions = sa.Table(
+    "web_sessions",
+    metadata,
+    sa.Column("token_sha256", sa.String(64), primary_key=True),
+    sa.Column("key_id", sa.String(16), nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("expires_at", UtcTime, nullable=False),
+    sa.Index("ix_web_sessions_expires_at", "expires_at"),
+)
+
+shared_links = sa.Table(
+    "shared_links",
+    metadata,
+    sa.Column("id", sa.String(ID_LENGTH), primary_key=True),
+    sa.Column("token_sha256", sa.String(64), nullable=False, unique=True),
+    sa.Column("job_id", sa.String(ID_LENGTH), nullable=False),
+    sa.Column("owner", sa.String(200), nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("expires_at", UtcTime, nullable=False),
+    sa.Index("ix_shared_links_job_id", "job_id"),
+    sa.Index("ix_shared_links_expires_at", "expires_at"),
+)

@@ -1,0 +1,32 @@
+// What every page needs: dialogs, copying, the two-tick rule of the history.
+
+document.addEventListener("click", async (event) => {
+  const opener = event.target.closest("[data-dialog]");
+  if (opener) document.getElementById(opener.dataset.dialog).showModal();
+
+  const copier = event.target.closest("[data-copy]");
+  if (copier) {
+    const field = document.getElementById(copier.dataset.copy);
+    field.select();
+    try {
+      await navigator.clipboard.writeText(field.value);
+      copier.textContent = copier.dataset.copied;
+    } catch {
+      // No clipboard without TLS; the address is selected, ready to be copied by hand.
+    }
+  }
+});
+
+for (const field of document.querySelectorAll("[data-here]")) {
+  field.value = location.pathname + location.search;
+}
+
+const compare = document.querySelector("[data-needs-two]");
+if (compare) {
+  const count = () => {
+    compare.disabled = document.querySelectorAll('input[name="job"]:checked').length !== 2;
+  };
+  document.addEventListener("change", count);
+  document.addEventListener("htmx:afterSwap", count);
+  count();
+}

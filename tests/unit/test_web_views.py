@@ -1,0 +1,178 @@
+"""What the page says and draws, without a server: words, lanes, old records, files of others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import string
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aura.examiner import wording
+from aura.web import moments_view, texts, tracks, verdict_view
+from aura.web.reading import length_of
+
+WEB = Path(texts.__file__).parent
+VENDOR = WEB / "static" / "vendor"
+EN = texts.load("en")
+# Keys that templates and views put together from a part and a value.
+JOINED = re.compile(
+    r"(state|strength|modality|detector|verdict|meaning|limits|failed|message)\."
+    r"|home\.step_|share\.day_|history\.(real|fake|uncertain)|progress\.(fetch|probe|analyse|verdict|explain)"
+)
+
+
+def places(text: str) -> set[str | None]:
+    return {field for _, field, _, _ in string.Formatter().parse(text) if field is not None}
+
+
+@pytest.mark.parametrize("language", texts.languages()[1:])
+def test_every_language_has_the_same_words_with_the_same_values(language: str) -> None:
+    other = texts.load(language)
+    assert other.keys() == EN.keys()
+    for key in sorted(EN.keys()):
+        assert places(other.raw(key)) == places(EN.raw(key)), key
+
+
+def test_no_words_lie_unused_and_none_are_missing() -> None:
+    sources = [*WEB.glob("*.py"), *WEB.glob("templates/*")]
+    source = "".join(path.read_text(encoding="utf-8") for path in sources)
+    used = set(re.findall(r"[\"']([a-z0-9]+(?:_[a-z0-9]+)*\.[a-z0-9_]+)[\"']", source))
+    unused = {key for key in EN.keys() - used if not JOINED.match(key)}
+    assert unused == set()
+    asked = set(re.findall(r"\bt(?:\.raw)?\(\s*[\"']([a-z0-9_.]+[a-z0-9])[\"']", source))
+    assert asked - EN.keys() == set()
+    assert len(asked) > 100
+
+
+def test_page_and_paper_put_a_verdict_in_the_same_words() -> None:
+    for kind in verdict_view.KINDS:
+        assert EN(f"verdict.{kind}") == wording.HEADLINES[kind]
+        assert EN(f"meaning.{kind}") == wording.MEANINGS[kind]
+    on_page = [(bound, EN(f"strength.{word}")) for bound, word in verdict_view.STRENGTHS]
+    assert on_page == list(wording.STRENGTHS)
+
+
+@pytest.mark.parametrize(
+    ("wished", "accepted", "language"),
+    [
+        (None, "de-AT,de;q=0.9,en;q=0.5", "de"),
+        (None, "fr,en;q=0.8", "en"),
+        ("en", "de", "en"),
+        ("../../etc/passwd", "de", "de"),
+        (None, None, "en"),
+    ],
+)
+def test_the_language_is_the_one_wished_for_or_accepted(
+    wished: str | None, accepted: str | None, language: str
+) -> None:
+    assert texts.chosen(wished, accepted).language == language
+
+
+def test_files_of_others_are_what_their_packages_hold() -> None:
+    listed = tomllib.loads((VENDOR / "VENDORED.toml").read_text(encoding="utf-8"))["file"]
+    for one in listed:
+        data = (VENDOR / one["name"]).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == one["sha256"], one["name"]
+        assert (VENDOR / one["licence_file"]).stat().st_size > 100
+        assert one["version"]
+        assert one["licence"] in {"0BSD", "OFL-1.1", "MIT"}
+    named = {one["name"] for one in listed} | {one["licence_file"] for one in listed}
+    assert {path.name for path in VENDOR.iterdir()} == named | {"VENDORED.toml"}
+
+
+def windows(seconds: float) -> list[dict[str, float]]:
+    count = int(seconds / 0.5) - 1
+    made = [
+        {"start": n / 2, "end": n / 2 + 1, "score": 0.1 + 0.001 * (n % 50)} for n in range(count)
+    ]
+    made[count // 3]["score"] = 0.987
+    return made
+
+
+def report_with(seconds: float, **prediction: Any) -> dict[str, Any]:
+    detector = {
+        "name": "visual_blend",
+        "label": "Face: pasted in",
+        "modality": "visual",
+        "subject": 1,
+        "status": "ok",
+        "score": 0.2,
+        "share": 1.0,
+        "windows": windows(seconds),
+        "windows_total": int(seconds / 0.5) - 1,
+    }
+    return {
+        "prediction": {"overall_class": "real", "decisive_subject": 1, **prediction},
+        "subjects": [{"id": 1, "decisive": True, "score": 0.2, "first_seen": 0, "last_seen": 9}],
+        "detectors": [detector],
+        "metadata": {"video_duration_sec": seconds},
+    }
+
+
+def test_a_long_clip_is_thinned_and_keeps_its_peak() -> None:
+    (lane,) = tracks.tracks_of(report_with(600.0), EN).groups[0].lanes
+    assert len(lane.points) == tracks.MAX_POINTS
+    assert lane.total == 1199
+    assert max(score for _, score in lane.points) == pytest.approx(0.987)
+    assert lane.line.count("M") == 1  # thinned, yet one line
+    assert len(lane.line) < 6000
+
+
+def test_a_gap_between_windows_stays_a_gap() -> None:
+    report = report_with(20.0)
+    kept = report["detectors"][0]["windows"]
+    report["detectors"][0]["windows"] = kept[:8] + kept[-8:]
+    (lane,) = tracks.tracks_of(report, EN).groups[0].lanes
+    assert lane.line.count("M") == 2
+
+
+def test_flagged_stretches_lie_where_they_are_on_the_axis() -> None:
+    segment = {
+        "modality": "visual",
+        "subject": 1,
+        "start": 5.0,
+        "end": 10.0,
+        "score": 0.9,
+        "detectors": ["visual_blend"],
+    }
+    report = report_with(20.0, segments=[segment])
+    (span,) = tracks.tracks_of(report, EN).groups[0].lanes[0].spans
+    assert (span.left, span.width) == (25.0, 25.0)
+    moments, more = moments_view.moments_of(report, EN)
+    assert [(one.start, one.end, one.what, one.person) for one in moments] == [
+        (5.0, 10.0, "Face", "Person 1")
+    ]
+    assert more == 0
+
+
+OLD: list[Any] = [
+    None,
+    {},
+    [],
+    {"prediction": None, "detectors": None},
+    {"prediction": {"overall_class": "fake"}},
+    {"prediction": {"overall_class": "genuine", "score": 3}},
+    {"detectors": [{"name": "x"}, None, "y"], "subjects": [{}], "limits": 7},
+    {"prediction": {"segments": [{}], "anomalous_frames": [{"timestamp": None}]}},
+    {"explanation": {"maps": [{"frame": None}], "face_boxes": [{}], "spectrogram": {}}},
+]
+
+
+@pytest.mark.parametrize("report", OLD, ids=json.dumps)
+def test_records_without_scores_can_be_shown(report: Any) -> None:
+    verdict = verdict_view.verdict_of(report, EN)
+    assert verdict.kind in {"missing", "fake"}
+    assert verdict.scale is None
+    verdict_view.cards_of(report, EN)
+    verdict_view.limits_of(report, EN)
+    moments_view.moments_of(report, EN)
+    moments_view.pictures_of(report, EN)
+    shown = tracks.tracks_of(report, EN)
+    assert length_of(report) > 0
+    assert tracks.spectrogram_of(report, shown.length) is None
+    json.dumps([tracks.hover_data(shown), moments_view.overlay_of(report)])
