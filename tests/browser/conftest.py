@@ -25,7 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 pytest.importorskip("jinja2", reason="needs the extra: pip install 'aura-veracity[web]'")
 pytest.importorskip("playwright", reason="needs the extra: pip install 'aura-veracity[dev]'")
 
-from deployment import Deployment
+from deployment import Deployment, Neighbour, neighbour
 from playwright.sync_api import sync_playwright
 
 import media_factory as make
@@ -114,10 +114,21 @@ class Seen:
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """`aura serve` with its worker, in processes of its own."""
-    patient = {"AURA_SOFT_DEADLINE": "600", "AURA_HARD_DEADLINE": "900"}
-    deployment = Deployment(tmp_path_factory.mktemp("web") / "service", patient)
+def elsewhere() -> Iterator[Neighbour]:
+    """A web server that videos are fetched from."""
+    with neighbour() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory, elsewhere: Neighbour) -> Iterator[Deployment]:
+    """`aura serve` with its worker, in processes of its own; it may fetch from `elsewhere`."""
+    settings = {
+        "AURA_SOFT_DEADLINE": "600",
+        "AURA_HARD_DEADLINE": "900",
+        "AURA_ALLOWED_HOSTS": elsewhere.host,
+    }
+    deployment = Deployment(tmp_path_factory.mktemp("web") / "service", settings)
     try:
         deployment.serve()
         yield deployment

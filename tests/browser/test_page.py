@@ -23,7 +23,7 @@ axe_playwright = pytest.importorskip(
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from deployment import Deployment
+    from deployment import Deployment, Neighbour
     from playwright.sync_api import BrowserContext, Locator, Page
 
     from conftest import Gate, Seen
@@ -217,19 +217,20 @@ def test_three_people_have_lanes_of_their_own(page: Page, gate: Gate, three_peop
 
 
 def test_a_file_that_is_no_video_and_a_job_that_fails(
-    page: Page, gate: Gate, tmp_path: Path
+    page: Page, gate: Gate, tmp_path: Path, elsewhere: Neighbour
 ) -> None:
     text = tmp_path / "<img src=x onerror=alert(1)>.mp4"
     text.write_text("no video")
     upload(page, gate, text)
     expect(page.locator("#trouble-words")).to_contain_text("<img src=x onerror=alert(1)>.mp4")
     expect(page.locator("#again")).to_be_hidden()  # the same file would be refused again
-    page.fill("#address", "https://nobody.invalid/clip.mp4")
+    elsewhere.files["/clip.mp4"] = b"<script>alert(1)</script>" * 100
+    page.fill("#address", elsewhere.url("/clip.mp4"))
     page.get_by_role("button", name="Analyse the address").click()
     page.wait_for_url("**/results/*")
     title = page.get_by_role("heading", name="This video could not be analysed")
     expect(title).to_be_visible(timeout=WAIT)
-    expect(page.locator(".note")).to_contain_text("nobody.invalid")
+    expect(page.locator(".note")).to_contain_text("clip.mp4")
     axe_finds_nothing_serious(page)
 
 

@@ -37,8 +37,16 @@ CONTAINERS = {  # of kept media, as the decoder calls them, which looked into th
     "mov": "video/mp4",
     "matroska": "video/webm",
     "webm": "video/webm",
+    "mp3": "audio/mpeg",
+    "wav": "audio/wav",
+    "ogg": "audio/ogg",
+    "flac": "audio/flac",
+    "aac": "audio/aac",
+    "jpeg_pipe": "image/jpeg",
+    "png_pipe": "image/png",
+    "webp_pipe": "image/webp",
 }
-SHOWN = frozenset({"image/jpeg", "image/png", *CONTAINERS.values()})  # can carry no script
+SHOWN = frozenset(CONTAINERS.values())  # can carry no script
 UNKNOWN_TYPE = "application/octet-stream"
 # What is opened by itself runs nothing, asks for nothing, and belongs to no site.
 SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"

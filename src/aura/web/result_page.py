@@ -50,6 +50,7 @@ def result_values(
         "more_moments": more,
         "pictures": pictures,
         "explanation": loose(dig(report, "explanation")),
+        "shown_as": dig(report, "provenance", "input", "kind") or "video",
         "has_boxes": bool(rows(report, "explanation", "face_boxes")),
         "provenance": loose(dig(report, "provenance") or {}),
         "metadata": loose(dig(report, "metadata") or {}),
