@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from in_thread import serving
 from playwright.sync_api import expect
+from servers import wait_until
 
 from aura.service.jobs import Options, Submission
 from aura.service.keys import create_key
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 SERIOUS = {"serious", "critical"}
 FIRST_PAGE_BYTES = 300_000
 INTERACTIVE_SECONDS = 1.0
+expect.set_options(timeout=30_000)
 LOADED_SLACK = 4.0  # times that, where this machine is busy with other things
 
 
@@ -50,11 +52,16 @@ def upload(page: Page, gate: Gate, *files: Path) -> None:
     page.set_input_files("#file", list(files))
 
 
+def until(page: Page, true: str) -> None:
+    """Wait for an expression; asked from outside, for pages may not evaluate text."""
+    wait_until(lambda: page.evaluate(true), 60, true)
+
+
 def finished(page: Page) -> Locator:
     """The verdict's headline, once there is one."""
     headline = page.locator("#headline")
     expect(headline).to_be_visible(timeout=WAIT)
-    page.wait_for_function("document.documentElement.dataset.ready")
+    until(page, "document.documentElement.dataset.ready")
     return headline
 
 
@@ -93,30 +100,28 @@ def test_from_upload_to_verdict_and_back_to_nothing(page: Page, gate: Gate, data
     expect(page.locator(".scale-words")).to_contain_text("95 % interval")
     expect(page.locator(".verdict-side")).to_contain_text("in the verdict")
     expect(page.locator(".verdict-side")).to_contain_text("genuine recordings")
-    silent = page.locator(".card", has_text="Voice").filter(has_text="n/a").first
-    expect(silent).to_contain_text(re.compile("sound", re.IGNORECASE))
+    silent = page.locator(".card.na", has=page.get_by_role("heading", name="Voice", exact=True))
+    expect(silent).to_contain_text("no audio track")
     expect(page.locator(".lane.sound")).to_have_count(0)
 
     # The player plays the kept video, and the table leads to moments.
-    page.wait_for_function("document.getElementById('video').readyState >= 1")
+    until(page, "document.getElementById('video').readyState >= 1")
     first = page.locator("#moments button.seek").first
     wanted = float(first.get_attribute("data-seek") or -1)
     first.press("Enter")
-    page.wait_for_function(
-        f"Math.abs(document.getElementById('video').currentTime - {wanted}) < .1"
-    )
+    until(page, f"Math.abs(document.getElementById('video').currentTime - {wanted}) < .1")
     assert abs(position(page) - wanted) < 0.2
 
     # Face box and heat: each draws, and each can be taken away.
     boxes, heat = page.locator("#boxes"), page.locator("#heat")
-    page.wait_for_function("document.getElementById('drawn').dataset.drawn === 'boxes'")
+    until(page, "document.getElementById('drawn').dataset.drawn === 'boxes'")
     assert painted(page) > 100
     boxes.click()
     expect(boxes).to_have_attribute("aria-pressed", "false")
     assert painted(page) == 0
     heat.click()
     expect(heat).to_have_attribute("aria-pressed", "true")
-    page.wait_for_function("document.getElementById('drawn').dataset.drawn === 'map'")
+    until(page, "document.getElementById('drawn').dataset.drawn === 'map'")
     assert painted(page) > 1000
     heat.click()
     assert painted(page) == 0
@@ -169,25 +174,23 @@ def test_reload_and_a_lost_connection_in_mid_analysis(
     expect(back).to_be_visible()
     finished(page)
 
-    # Sound: the spectrogram lies under the scores, flagged spans on it.
+    # Sound: the spectrogram lies under the scores. Flagged spans are on the lanes.
     expect(page.locator(".lane.sound image")).to_have_count(1)
-    lips = page.locator(".lane", has_text="Lips and voice").locator("g.span")
-    assert lips.count() >= 1
-    assert page.locator(".lane.sound g.span").count() >= 1
+    assert page.locator(".lane g.span").count() >= 1
 
     # Pointing tells values, pressing and the keyboard go there.
-    page.wait_for_function("document.getElementById('video').readyState >= 1")
+    until(page, "document.getElementById('video').readyState >= 1")
     plot = page.locator(".lane:not(.axis, .empty) .plot").first
     plot.hover(position={"x": 200, "y": 20})
     expect(page.locator("#tip")).to_contain_text("Face: pasted in 0.")
     plot.click(position={"x": 200, "y": 20})
-    page.wait_for_function("document.getElementById('video').currentTime > 0.5")
+    until(page, "document.getElementById('video').currentTime > 0.5")
     before = position(page)
     expect(page.locator("#playhead")).to_be_focused()
     page.keyboard.press("ArrowRight")
-    page.wait_for_function(f"document.getElementById('video').currentTime > {before + 0.9}")
+    until(page, f"document.getElementById('video').currentTime > {before + 0.9}")
     page.keyboard.press("Home")
-    page.wait_for_function("document.getElementById('video').currentTime < 0.1")
+    until(page, "document.getElementById('video').currentTime < 0.1")
     assert "of 0:08" in (page.locator("#playhead").get_attribute("aria-valuetext") or "")
 
     # The report is there to be taken along, signed.
@@ -206,7 +209,7 @@ def test_three_people_have_lanes_of_their_own(page: Page, gate: Gate, three_peop
     finished(page)
     groups = page.locator(".lane-group .lane-title strong")
     expect(groups.filter(has_text="Person")).to_have_count(3)
-    page.wait_for_function("document.getElementById('drawn').dataset.drawn === 'boxes'")
+    until(page, "document.getElementById('drawn').dataset.drawn === 'boxes'")
     assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
     axe_finds_nothing_serious(page)
     page.get_by_role("button", name="Language: DE").click()
@@ -363,7 +366,7 @@ def test_the_result_of_a_long_clip_is_ready_at_once(
     address = f"{gate.url}/results/{long}"
     page.goto(address)  # the first one fills templates and caches
     page.goto(address)
-    page.wait_for_function("document.documentElement.dataset.ready")
+    until(page, "document.documentElement.dataset.ready")
     seconds = page.evaluate("performance.getEntriesByName('ready')[0].startTime") / 1000
     size = len(page.request.get(address).body())
     print(f"result of 10 min: interactive after {seconds:.2f} s, {size / 1000:.0f} kB")

@@ -150,6 +150,20 @@ def test_flagged_stretches_lie_where_they_are_on_the_axis() -> None:
     assert more == 0
 
 
+def test_flagged_sound_is_marked_on_the_spectrogram() -> None:
+    anomaly = {"start": 1.0, "end": 2.0, "score": 0.8, "reason": "r"}
+    mismatch = {"modality": "sync", "subject": 1, "start": 5.0, "end": 9.0, "detectors": ["sync"]}
+    report = report_with(20.0, audio_anomalies=[anomaly], segments=[mismatch])
+    shown = tracks.tracks_of(report, EN)
+    assert [(one.left, one.width) for one in shown.sound_spans] == [(5.0, 5.0), (25.0, 20.0)]
+    report["explanation"] = {
+        "spectrogram": {"picture": {"file": "spectrogram.png"}, "start": 1.0, "end": 19.0}
+    }
+    place = tracks.spectrogram_of(report, shown.length)
+    assert place is not None
+    assert (place["left"], place["width"]) == (5.0, 90.0)
+
+
 OLD: list[Any] = [
     None,
     {},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 import anyio.to_thread
@@ -26,7 +26,7 @@ from aura.service.routes_jobs import DENIED, JobId
 from aura.service.schemas import Artifact, Artifacts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 router = APIRouter(tags=["jobs"])
 
@@ -72,17 +72,19 @@ def list_artifacts(request: Request, service: TheService, user: Reader, job_id: 
     seconds = service.settings.link_seconds
     expires = datetime.now(UTC) + timedelta(seconds=seconds)
     signer = request.app.state.signer
+    report = report_of(service, job)
+    size = len(written(report).encode()) if report is not None else None
     return Artifacts(
         artifacts=[
             Artifact(
                 name=one.name,
                 kind=one.kind,
                 media_type=one.media_type,
-                size_bytes=one.size,
+                size_bytes=size if one.name == REPORT else one.size,
                 url=signer.sign(f"/jobs/{job_id}/artifacts/{one.name}", seconds),
                 expires_at=expires,
             )
-            for one in files_of(service, job)
+            for one in files_of(service, job, report)
         ]
     )
 
@@ -136,8 +138,7 @@ async def send_file(request: Request, service: Service, job: Job, name: str) -> 
     Raises:
         Problem: 404 no such file, 416 no such part, 503 it can't be printed now.
     """
-    files = await run_in_threadpool(files_of, service, job)
-    found = next((one for one in files if one.name == name), None)
+    found = await run_in_threadpool(_find, service, job, name)
     if found is None:
         raise not_found()
     if found.key is None and name in PRINTED:
@@ -188,13 +189,28 @@ def _send(request: Request, service: Service, job: Job, found: JobFile) -> Respo
         raise not_found() from None
 
 
-def files_of(service: Service, job: Job) -> list[JobFile]:
-    """Everything that can be fetched about a job."""
+def report_of(service: Service, job: Job) -> dict[str, Any] | None:
+    """The report of a completed job; None of any other."""
+    return service.store.report(job.id) if job.state is JobState.COMPLETED else None
+
+
+def _find(service: Service, job: Job, name: str) -> JobFile | None:
+    # What is stored is found without the report, which may be megabytes.
+    for one in stored(service.engine, job.id) if job.state is JobState.COMPLETED else ():
+        if one.name == name:
+            return JobFile(one.name, one.kind, one.media_type, one.size_bytes, one.key)
+    files = files_of(service, job, report_of(service, job))
+    return next((one for one in files if one.name == name), None)
+
+
+def files_of(service: Service, job: Job, report: Mapping[str, Any] | None) -> list[JobFile]:
+    """Everything that can be fetched about a job, whose report is known already.
+
+    The size of `report.json` is None: it is known once it is written out.
+    """
     found: list[JobFile] = []
-    report = service.store.report(job.id) if job.state is JobState.COMPLETED else None
     if report is not None:
-        size = len(written(report).encode())
-        found.append(JobFile(REPORT, "report", "application/json", size))
+        found.append(JobFile(REPORT, "report", "application/json", None))
         kept = [
             JobFile(one.name, one.kind, one.media_type, one.size_bytes, one.key)
             for one in stored(service.engine, job.id)

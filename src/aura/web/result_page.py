@@ -29,7 +29,7 @@ def result_values(
         service: where the files are. job: finished. report: as stored, of any age.
         t: words. files: the address under which the job's files are.
     """
-    there = {one.name for one in files_of(service, job)}
+    there = {one.name for one in files_of(service, job, report)}
     tracks = tracks_of(report, t)
     moments, more = moments_of(report, t)
     spectrogram = spectrogram_of(report, tracks.length)
