@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from starlette.concurrency import run_in_threadpool
 
 from aura.service.admission import Limits
 from aura.service.context import Service
@@ -25,7 +26,7 @@ from aura.service.problems import Problem
 from aura.service.sessions import COOKIE, session_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from aura.service.settings import Settings
 
@@ -62,13 +63,14 @@ def limits_of(
     )
 
 
-def service_of(request: Request) -> Service:
+async def service_of(request: Request) -> Service:
     """What the application was made with."""
+    # A coroutine, as all that asks nobody: what is none is sent to a thread and back.
     service: Service = request.app.state.service
     return service
 
 
-def identify(
+async def identify(
     request: Request,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)] = None,
     key_header: Annotated[str | None, Security(header)] = None,
@@ -78,7 +80,7 @@ def identify(
     Raises:
         Problem: 401 without a valid key, 403 for a page of another site.
     """
-    service = service_of(request)
+    service: Service = request.app.state.service
     if not request.app.state.keys_needed:
         _check_local(request)
         limits = limits_of(service.settings)
@@ -87,12 +89,12 @@ def identify(
     token = request.cookies.get(COOKIE)
     key = None
     if text:
-        key = find_key(service.engine, text)
+        key = await run_in_threadpool(find_key, service.engine, text)
     elif token:
         check_same_site(request)
-        key = session_key(service.engine, token)
+        key = await run_in_threadpool(session_key, service.engine, token)
     if key is None and text:
-        owner = next(filter(None, (sign(text) for sign in request.app.state.sign_ins)), None)
+        owner = await run_in_threadpool(_signed_in, request, text)
         if owner is not None:
             return User(owner, None, frozenset(SCOPES), limits_of(service.settings))
     if key is None:
@@ -125,10 +127,16 @@ def check_same_site(request: Request) -> None:
         raise Problem(403, "other_site", "a page of another site may not use this service")
 
 
-def needing(scope: str) -> Callable[..., User]:
+def _signed_in(request: Request, text: str) -> str | None:
+    """Whom the sign-in of somebody else, if there is one, knows by this; it may ask elsewhere."""
+    owners: Iterator[str | None] = (sign(text) for sign in request.app.state.sign_ins)
+    return next(filter(None, owners), None)
+
+
+def needing(scope: str) -> Callable[..., Awaitable[User]]:
     """A dependency: a user whose key has this scope."""
 
-    def check(request: Request, user: Annotated[User, Depends(identify)]) -> User:
+    async def check(request: Request, user: Annotated[User, Depends(identify)]) -> User:
         if scope not in user.scopes:
             audit.warning("scope_refused", key=user.key_id, scope=scope, path=request.url.path)
             raise Problem(403, "scope_missing", f"this key lacks the scope `{scope}`")
@@ -148,7 +156,7 @@ def _check_local(request: Request) -> None:
     origin = request.headers.get("origin")
     site = request.headers.get("sec-fetch-site", "none")
     here = f"{request.url.scheme}://{request.url.netloc}"
-    allowed = {here, *service_of(request).settings.cors_origins}
+    allowed = {here, *request.app.state.service.settings.cors_origins}
     foreign = origin is not None and origin not in allowed
     if foreign or (origin is None and site not in {"none", "same-origin"}):
         raise Problem(403, "other_site", "a page of another site may not use this service")

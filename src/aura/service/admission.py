@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from aura.errors import AuraError
 from aura.service.jobs import ACTIVE, Job, JobState, Submission
-from aura.service.moves import JOB_COLUMNS, to_job
+from aura.service.moves import JOB_SELECT, to_job
 from aura.service.tables import detection_jobs
 
 if TYPE_CHECKING:
@@ -61,9 +61,7 @@ def find_repeated(connection: Connection, wish: Submission) -> Job | None:
     """The job that this Idempotency-Key made before, if any."""
     jobs = detection_jobs.c
     row = connection.execute(
-        sa.select(*JOB_COLUMNS).where(
-            jobs.owner == wish.owner, jobs.idempotency_key == wish.idempotency_key
-        )
+        JOB_SELECT.where(jobs.owner == wish.owner, jobs.idempotency_key == wish.idempotency_key)
     ).one_or_none()
     if row is None:
         return None

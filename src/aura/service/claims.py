@@ -13,6 +13,7 @@ from aura.service.database import reading
 from aura.service.jobs import FINAL, Error, Job, JobState, Move, utc_now
 from aura.service.moves import (
     JOB_COLUMNS,
+    JOB_SELECT,
     add_event,
     answer,
     change,
@@ -273,7 +274,7 @@ class Claims:
         now, jobs = self.clock(), detection_jobs.c
         expired = (jobs.state == JobState.RUNNING.value, jobs.lease_until < now)
         with reading(self.engine) as connection:
-            query = sa.select(*JOB_COLUMNS).where(*expired).limit(SWEEP_BATCH)
+            query = JOB_SELECT.where(*expired).limit(SWEEP_BATCH)
             lost = [to_job(row) for row in connection.execute(query)]
         requeued: list[Job] = []
         buried: list[Job] = []
@@ -328,25 +329,19 @@ class Claims:
         jobs = detection_jobs.c
         final = jobs.state.in_([state.value for state in FINAL])
         unkept = sa.and_(~jobs.keep_media, jobs.state != JobState.DEAD.value)
-        query = (
-            sa.select(*JOB_COLUMNS)
-            .where(
-                final,
-                jobs.media_key.is_not(None),
-                sa.or_(unkept, jobs.finished_at < finished_before),
-            )
-            .limit(SWEEP_BATCH)
-        )
+        query = JOB_SELECT.where(
+            final,
+            jobs.media_key.is_not(None),
+            sa.or_(unkept, jobs.finished_at < finished_before),
+        ).limit(SWEEP_BATCH)
         with reading(self.engine) as connection:
             return [to_job(row) for row in connection.execute(query)]
 
     def finished_before(self, time: datetime) -> list[Job]:
         """Jobs whose results were kept long enough."""
         jobs = detection_jobs.c
-        query = (
-            sa.select(*JOB_COLUMNS)
-            .where(jobs.finished_at < time, jobs.erased_at.is_(None))
-            .limit(SWEEP_BATCH)
+        query = JOB_SELECT.where(jobs.finished_at < time, jobs.erased_at.is_(None)).limit(
+            SWEEP_BATCH
         )
         with reading(self.engine) as connection:
             return [to_job(row) for row in connection.execute(query)]
@@ -367,11 +362,9 @@ def _answer_twins(connection: Connection, done: Job, at: datetime, sign: Sign | 
     if done.cache_key is None or done.cached_from is not None:
         return
     jobs = detection_jobs.c
-    waiting = (
-        sa.select(*JOB_COLUMNS)
-        .where(jobs.cache_key == done.cache_key, jobs.state == JobState.QUEUED.value)
-        .with_for_update(skip_locked=True)
-    )
+    waiting = JOB_SELECT.where(
+        jobs.cache_key == done.cache_key, jobs.state == JobState.QUEUED.value
+    ).with_for_update(skip_locked=True)
     twins = [to_job(row) for row in connection.execute(waiting)]
     cached = find_cached(connection, done.cache_key) if twins else None
     if cached is not None:

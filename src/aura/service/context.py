@@ -78,8 +78,15 @@ class Service:
     def ring(self) -> int:
         """Ring for every job that waits and that nobody was told of; returns how many."""
         job_ids = self.claims.take_unrung(timedelta(seconds=self.settings.ring_again))
-        if not job_ids:
-            return 0
+        return self._ring(job_ids) if job_ids else 0
+
+    def ring_for(self, *jobs: Job) -> None:
+        """Ring for jobs that were queued with `will_ring`."""
+        waiting = [job.id for job in jobs if not job.finished]
+        if waiting:
+            self._ring(waiting)
+
+    def _ring(self, job_ids: Sequence[str]) -> int:
         try:
             self.bell.ring(job_ids)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again

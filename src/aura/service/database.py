@@ -23,8 +23,12 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 HEAD = "head"
 
 SQLITE_BUSY_MS = 30_000  # how long a writer waits for the one before it
-POOL_SIZE = 10  # connections to PostgreSQL a process; the API's threads share them
-POOL_OVERFLOW = 30
+# Connections that a process keeps, which the API's threads share: as many as there are threads on
+# SQLite, where one costs nothing, or a thread that only reads would wait for one of those that wait
+# for a writer. More than these are not opened for a moment and closed again, which costs more than
+# waiting for one of them.
+SQLITE_POOL = 44
+POSTGRES_POOL = 20
 MIGRATION_LOCK = 0x61757261  # PostgreSQL advisory lock: one process migrates, the others wait
 
 READ_ONLY = {"aura_read_only": True}  # execution option of a connection that will only read
@@ -50,16 +54,19 @@ def open_database(url: str) -> Engine:
         raise UsageError(
             f"the database URL names {parsed.drivername!r}; sqlite and postgresql are supported"
         )
-    return sa.create_engine(
-        parsed, pool_size=POOL_SIZE, max_overflow=POOL_OVERFLOW, pool_pre_ping=True
-    )
+    return sa.create_engine(parsed, pool_size=POSTGRES_POOL, max_overflow=0, pool_pre_ping=True)
 
 
 def _open_sqlite(url: sa.URL) -> Engine:
     if not url.database or url.database == ":memory:":
         raise UsageError("the database must be a file: processes share it")
     Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(url, connect_args={"timeout": SQLITE_BUSY_MS / 1000})
+    engine = sa.create_engine(
+        url,
+        pool_size=SQLITE_POOL,
+        max_overflow=0,
+        connect_args={"timeout": SQLITE_BUSY_MS / 1000},
+    )
 
     @sa.event.listens_for(engine, "connect")
     def connected(connection: Any, _record: Any) -> None:

@@ -8,6 +8,7 @@ exchange, not for single reads, so that a slow drip is cut off as well.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import socket
 import ssl
@@ -122,6 +123,12 @@ def check_url(url: str) -> tuple[str, str, int]:
     return parts.scheme, host, port or PORTS[parts.scheme]
 
 
+@functools.cache
+def _usual_authorities() -> ssl.SSLContext:
+    """Read once: that takes some 20 ms."""
+    return ssl.create_default_context()
+
+
 class GuardedClient:
     """Asks public hosts.
 
@@ -138,7 +145,7 @@ class GuardedClient:
     ) -> None:
         self._allowed = frozenset(allowed)
         self._resolver = resolver
-        self._ssl = verify or ssl.create_default_context()
+        self._ssl = verify or _usual_authorities()
 
     def check(self, url: str) -> None:
         """Refuse an address that `ask` would refuse, without asking it.

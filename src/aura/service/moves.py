@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from aura.service.reports import Sign
 
 JOB_COLUMNS = tuple(detection_jobs.c[field.name] for field in fields(Job))
+JOB_SELECT = sa.select(*JOB_COLUMNS)  # made once: many columns take longer to name than to read
 
 
 def to_job(row: Row[Any]) -> Job:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from aura import __version__
+from aura import __version__, registry
 from aura.profiles import equipped, load_profile
 from aura.report import SCHEMA_VERSION, Report, pretty_json
 from aura.runtime import ModelCard, find_card, read_card, weights_dir
@@ -16,6 +17,7 @@ from aura.runtime import ModelCard, find_card, read_card, weights_dir
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
+    from pathlib import Path
 
     from aura.service.jobs import Job, Options
 
@@ -69,7 +71,18 @@ def history_row(
 
 
 def analysis_version(profile: str) -> str:
-    """SHA-256 over everything but bytes and options that decides a report of this profile."""
+    """SHA-256 over everything but bytes and options that decides a report of this profile.
+
+    Found once a process: API and workers are restarted after a promotion.
+
+    Raises:
+        WeightsError: a network is not here.
+    """
+    return _analysis_version(profile, registry.home())
+
+
+@functools.cache
+def _analysis_version(profile: str, _home: Path) -> str:
     settings = equipped(load_profile(profile))  # calibration comes with a promoted network
     parts = {
         "aura": __version__,

@@ -122,7 +122,7 @@ async def get_artifact(
             )
         owner = None
     else:
-        user = await run_in_threadpool(identify, request, credentials, key_header)
+        user = await identify(request, credentials, key_header)
         if "read" not in user.scopes:
             raise Problem(403, "scope_missing", "this key lacks the scope `read`")
         owner = user.name

@@ -163,7 +163,7 @@ async def infer_video(
 ) -> Response:
     """Answer with the report, or with a 202 when it takes longer than `wait`."""
     taken = await _take(request, service, user, None)
-    await run_in_threadpool(service.ring)
+    await run_in_threadpool(service.ring_for, taken.job)
     return await _wait_for(request, service, taken.job, wait)
 
 
@@ -184,7 +184,7 @@ async def infer(
             raise Problem(422, "invalid", "send a picture as `file`")
         wish = wish_of_form(form)
         taken = await _in_thread(request, submit_file, service, user, file, wish, only="image")
-    await run_in_threadpool(service.ring)
+    await run_in_threadpool(service.ring_for, taken.job)
     return await _wait_for(request, service, taken.job, wait)
 
 
@@ -211,12 +211,14 @@ async def submit_batch(
 ) -> BatchAccepted:
     """Take several videos in; what is wrong with one does not keep the others out."""
     batch_id, most = new_id(), service.settings.max_batch
-    items = []
+    items: list[BatchItem] = []
+    jobs: list[Job] = []
 
     async def add(name: str, submit: Callable[..., Taken], *arguments: Any) -> None:
         item = BatchItem(name=name)
         try:
             taken = await _in_thread(request, submit, *arguments, batch_id=batch_id)
+            jobs.append(taken.job)
             item.job_id, item.status_url = taken.job.id, f"/jobs/{taken.job.id}"
         except (InputError, LimitReached, StorageAway) as error:
             item.error = JobError(kind=error.kind, message=str(error))
@@ -237,7 +239,7 @@ async def submit_batch(
                 raise Problem(422, "invalid", "send videos as `file`, as many as there are")
             for file in form.files:
                 await add(file.name, submit_file, service, user, file, wish)
-    background.add_task(service.ring)
+    background.add_task(service.ring_for, *jobs)
     response.headers["Location"] = f"/batches/{batch_id}"
     return BatchAccepted(batch_id=batch_id, status_url=f"/batches/{batch_id}", items=items)
 
@@ -282,7 +284,7 @@ def _announce(
     taken: Taken, response: Response, background: BackgroundTasks, service: Service
 ) -> Job:
     """Say where the job is; the workers are told after that, so that nobody waits for the queue."""
-    background.add_task(service.ring)
+    background.add_task(service.ring_for, taken.job)
     response.headers.update(accepted_headers(taken.job))
     return taken.job
 

@@ -93,6 +93,8 @@ class FolderStorage(Storage):
         """Move the file in."""
         target = self._path(key)
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with contextlib.suppress(OSError):
+            os.utime(source)  # its age counts from now on: an upload can have taken long
         try:
             source.replace(target)
         except OSError:  # from another file system: copy beside it, then rename

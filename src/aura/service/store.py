@@ -17,6 +17,7 @@ from aura.service.database import reading
 from aura.service.jobs import Event, Job, JobState, Move, Submission, utc_now
 from aura.service.moves import (
     JOB_COLUMNS,
+    JOB_SELECT,
     add_event,
     answer,
     change,
@@ -97,8 +98,12 @@ class JobStore:
         self._sign = sign
         self._max_attempts = max_attempts
 
-    def submit(self, wish: Submission, limits: Limits | None = None) -> tuple[Job, bool]:
+    def submit(
+        self, wish: Submission, limits: Limits | None = None, *, will_ring: bool = False
+    ) -> tuple[Job, bool]:
         """Queue a job, or answer it at once when the same bytes were analysed before.
+
+        With `will_ring` the caller tells a worker of it, and the sweep needs not, or only later.
 
         Returns:
             The job, and whether it is new: False for a repeated Idempotency-Key.
@@ -129,6 +134,7 @@ class JobStore:
                     last_event=1,
                     created_at=now,
                     queued_at=now,
+                    rung_at=now if will_ring else None,
                 )
                 .returning(*JOB_COLUMNS)
             ).one()
@@ -146,7 +152,7 @@ class JobStore:
 
     def get(self, job_id: str, owner: str | None = None) -> Job | None:
         """A job that is not erased; with `owner`, only that user's."""
-        query = sa.select(*JOB_COLUMNS).where(*_visible(job_id, owner))
+        query = JOB_SELECT.where(*_visible(job_id, owner))
         with reading(self.engine) as connection:
             row = connection.execute(query).one_or_none()
         return to_job(row) if row else None
@@ -179,7 +185,7 @@ class JobStore:
         """An owner's jobs, newest first; `before` is the id of the last one already seen."""
         wanted = wanted or Filter()
         jobs = detection_jobs.c
-        query = sa.select(*JOB_COLUMNS).where(jobs.owner == owner, jobs.erased_at.is_(None))
+        query = JOB_SELECT.where(jobs.owner == owner, jobs.erased_at.is_(None))
         if wanted.states:
             query = query.where(jobs.state.in_([state.value for state in wanted.states]))
         if wanted.verdict:
@@ -244,7 +250,7 @@ class JobStore:
         with self.engine.begin() as connection:
             change(connection, Move.CANCEL, _visible(job_id, owner), at=now)
             row = connection.execute(
-                sa.select(*JOB_COLUMNS).where(*_visible(job_id, owner)).with_for_update()
+                JOB_SELECT.where(*_visible(job_id, owner)).with_for_update()
             ).one_or_none()
             if row is None:
                 return None

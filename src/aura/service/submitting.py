@@ -47,7 +47,7 @@ _probes = threading.BoundedSemaphore(PROBES_AT_ONCE)
 
 @dataclass(frozen=True)
 class Taken:
-    """A job, and whether this request made it."""
+    """A job, and whether this request made it; whoever took it rings for it."""
 
     job: Job
     new: bool
@@ -190,7 +190,7 @@ def submit_url(
 
 
 def _submit(service: Service, user: User, submission: Submission) -> Taken:
-    job, new = service.store.submit(submission, user.limits)
+    job, new = service.store.submit(submission, user.limits, will_ring=True)
     log.info("submitted", job_id=job.id, user=user.name, key=user.key_id, new=new)
     return Taken(job, new)
 

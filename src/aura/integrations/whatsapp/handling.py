@@ -105,7 +105,7 @@ def _media(bot: Bot, row: dict[str, Any], person: dict[str, Any], kind: str) -> 
         return _done(bot, row, say(language, key or "failed", **values))
     with bot.service.engine.begin() as connection:
         inbox.set_message(connection, row["id"], state="analysing", job_id=job.id)
-    bot.service.ring()
+    bot.service.ring_for(job)
     return None
 
 
