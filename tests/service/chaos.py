@@ -36,11 +36,12 @@ JOBS_BETWEEN = (1, 5)  # that end before the next disturbance, so that the run g
 PAUSE_MOST = 60.0  # seconds, if they do not
 FINAL = ("completed", "failed", "cancelled", "dead")
 SETTLE_SECONDS = 900.0
+ORPHAN_SECONDS = 60
 
 
-def variants(clip: bytes, count: int) -> list[bytes]:
-    """The same clip with different bytes at its end, in a box that players skip."""
-    return [clip + struct.pack(">I4s16s", 24, b"free", b"%016d" % i) for i in range(count)]
+def variant(clip: bytes, number: int) -> bytes:
+    """The same clip with other bytes at its end, in a box that players skip."""
+    return clip + struct.pack(">I4s16s", 24, b"free", b"%016d" % number)
 
 
 class Chaos:
@@ -166,6 +167,8 @@ def run(mode: str, folder: Path, postgres_url: str, *, jobs: int, clients: int, 
         "AURA_MAX_ATTEMPTS": str(ATTEMPTS),
         "AURA_LEASE_SECONDS": "2",
         "AURA_SWEEP_SECONDS": "0.5",
+        # On a busy machine seconds pass between the end of an upload and its row.
+        "AURA_ORPHAN_SECONDS": str(ORPHAN_SECONDS),
     }
     if redis is not None:
         url = servers.new_postgres_database(postgres_url)
@@ -180,7 +183,7 @@ def run(mode: str, folder: Path, postgres_url: str, *, jobs: int, clients: int, 
         engine = chaos.engine = open_database(
             settings.get("AURA_DATABASE_URL", f"sqlite:///{deployment.data_dir / 'aura.db'}")
         )
-        ids = submit_all(chaos, variants(clip, jobs), long, clients)
+        ids = submit_all(chaos, [variant(clip, number) for number in range(jobs)], long, clients)
         wait_for_all(engine, len(ids))
         chaos.done.set()
         check(engine, ids)
@@ -278,7 +281,7 @@ def wait_for_tidy(deployment: Deployment, engine: sa.Engine) -> list[str]:
         return found
 
     with contextlib.suppress(BaseException):
-        servers.wait_until(lambda: not left(), 30, "housekeeping")
+        servers.wait_until(lambda: not left(), ORPHAN_SECONDS + 60, "housekeeping")
     return left()
 
 
