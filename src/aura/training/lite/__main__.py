@@ -29,12 +29,13 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.data is None:
         parser.error(f"{arguments.step} needs --data or AURA_DATA")
-    everything = (*sets.FAKES, sets.PHOTOGRAPHS, *sets.CONDITIONS)
+    everything = (judge.DEV, *sets.FAKES, sets.PHOTOGRAPHS, *sets.CONDITIONS)
     wanted = arguments.sets.split(",") if arguments.sets else everything
     folder = Path(arguments.data) / DEV
     judged = judge.Judged(folder, arguments.out)
     if arguments.step == "make":
-        sets.make(labelled_clips(folder), arguments.data, arguments.out / "sets", wanted)
+        chosen = [name for name in wanted if name != judge.DEV]
+        sets.make(labelled_clips(folder), arguments.data, arguments.out / "sets", chosen)
     elif arguments.step == "judge":
         judge.judge(judged, wanted)
     elif arguments.step == "refit":

@@ -259,7 +259,7 @@ def _worth(f: dict[str, Any]) -> str:
     rows = []
     for name, one in f["ablation"].items():
         if name == "all detectors":
-            rows.append([name, str(one["clips"]), _three(one["auc"]), "", ""])
+            rows.append([name, str(one["clips"]), _three(one["auc"]), "", "", ""])
             continue
         rows.append(
             [
@@ -267,6 +267,9 @@ def _worth(f: dict[str, Any]) -> str:
                 str(one.get("clips", "")),
                 _three(one["without"]) if "without" in one else "n/a",
                 _signed(one["adds"]) if "adds" in one else "n/a",
+                f"{_signed(one['adds on its kind'])}, {one['fakes of its kind']} fakes"
+                if "adds on its kind" in one
+                else "n/a",
                 _three(one["alone"]) if "alone" in one else "n/a",
             ]
         )
@@ -283,9 +286,9 @@ def _worth(f: dict[str, Any]) -> str:
     off = [f"{name} ({_signed(adds)})" for name, adds in f["dropped"].items()]
     zero = [label for label, weight in f["detectors"].values() if weight == 0]
     told = (
-        f"Weight 0, because it added nothing: {', '.join(off)}."
+        f"Weight 0, because it adds nothing on fakes of its own kind: {', '.join(off)}."
         if off
-        else "Every detector added something, so none was taken out."
+        else "Every detector adds something on fakes of its own kind, so none was taken out."
     )
     silent = f" Without a say in this profile: {', '.join(zero)}." if zero else ""
     both = [f["fusion"], f["fusion on labelled clips"]]
@@ -309,7 +312,8 @@ def _worth(f: dict[str, Any]) -> str:
         "## What each detector is worth\n\n`aura evaluate --without NAME` repeats this. Labelled "
         "clips and self-made fakes together:\n\n"
         + _table(
-            ["without", "clips", "AUC", "it adds (paired)", "AUC alone, where it judged"], rows
+            ["without", "clips", "AUC", "it adds (paired)", "it adds on its kind", "AUC alone"],
+            rows,
         )
         + "\n\nLabelled clips alone:\n\n"
         + _table(["without", "AUC", "it adds (paired)", "AUC alone, where it judged"], on_dev)

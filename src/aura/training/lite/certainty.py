@@ -24,7 +24,7 @@ from aura.profiles import FalseAlarmLevel, Rate
 from aura.training.calibrate import fit, verdict_score
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from aura.profiles import Profile
     from aura.training.lite.judge import Case
@@ -86,12 +86,15 @@ def levels(
     by thresholds that were found without that source.
     """
     everywhere = left_out_scores(cases, more, profile)
+    sources = sorted({clip.source for clip, _ in cases})
+    elsewhere = {one: left_out_scores(cases, more, profile, one) for one in sources}
     on_clips = {clip.group for clip, _ in cases}
     found = []
     for level in LEVELS:
         edge, promised, bound = threshold(list(everywhere.values()), level)
         edge = math.ceil(edge / FINEST + 1e-6) * FINEST
-        calls = _calls_on_new_sources(cases, more, profile, level)
+        edges = {one: threshold(list(elsewhere[one].values()), level)[0] for one in sources}
+        calls = _calls_on_new_sources(cases, profile, edges)
         real = [called for label, called, _ in calls if not label]
         fake = [called for label, called, _ in calls if label]
         found.append(
@@ -117,13 +120,11 @@ def levels(
 
 
 def _calls_on_new_sources(
-    cases: Sequence[Case], more: Sequence[Case], profile: Profile, level: float
+    cases: Sequence[Case], profile: Profile, edges: Mapping[str, float]
 ) -> list[tuple[int, bool, bool]]:
     """Label, called manipulated, uncertain: each clip by fit and threshold without its source."""
     calls = []
-    for source in sorted({clip.source for clip, _ in cases}):
-        scores = left_out_scores(cases, more, profile, source)
-        edge = threshold(list(scores.values()), level)[0]
+    for source, edge in edges.items():
         fitted, _ = fit([case for case in cases if case[0].source != source], profile)
         fake_from = max(edge, fitted.fusion.fake_from)
         for case in cases:

@@ -97,7 +97,7 @@ def measure(judged: Judged, name: str, profile: Profile) -> tuple[dict[str, Any]
     draws = [matches.average_precision(weights) for weights in resamples(groups)]
     low, high = percentile_interval(np.array([d for d in draws if np.isfinite(d)]))
     real = [i for i in everything if not finder.true[i]]
-    told = share_interval(sum(bool(found[i]) for i in real), len(real))
+    told = share_interval(sum(bool(found[i]) for i in real), len(real)) if real else None
     hit = sum(matches.right)
     return {
         "modality": MODALITY[name],
@@ -106,7 +106,6 @@ def measure(judged: Judged, name: str, profile: Profile) -> tuple[dict[str, Any]
         "people": len(set(groups)),
         "ap": [round(float(x), 3) for x in (matches.average_precision(), low, high)],
         "stretches found": [int(hit), int(matches.true_counts.sum())],
-        "real clips with a stretch": [
-            round(float(x), 3) for x in (told.value, told.low, told.high)
-        ],
+        "real clips with a stretch": told
+        and [round(float(x), 3) for x in (told.value, told.low, told.high)],
     }, RULES[finder.best(everything)]

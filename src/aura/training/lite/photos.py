@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Image = NDArray[np.uint8]
 
-PHOTOS = {"lfw": 110, "ffhq": 20}  # how many of each collection's dev split
+PHOTOS = {"lfw": 64, "ffhq": 16}  # how many of each collection's dev split
 PICTURES = 12
 FPS = 5
 CRFS = (20.0, 34.0)

@@ -113,11 +113,12 @@ def refit(judged: Judged, before: Judged | None = None) -> tuple[Profile, dict[s
 def _without_the_worthless(
     pool: Sequence[Case], dev: Sequence[Case], profile: Profile
 ) -> tuple[Profile, dict[str, Any]]:
-    """The profile without detectors that add nothing, worst first; and what they added."""
+    """The profile without detectors that add nothing to finding what they are for, worst first."""
     dropped: dict[str, Any] = {}
     while True:
         figures = worth.ablation(pool, dev, profile)
-        adds = {name: one["adds"] for name, one in figures.items() if "adds" in one}
+        key = "adds on its kind"
+        adds = {name: one[key] for name, one in figures.items() if key in one}
         if not adds:
             return profile, dropped
         worst = min(adds, key=lambda name: adds[name][0])

@@ -58,6 +58,9 @@ FACE_WHOLE, VOICE_WHOLE, DUB_WHOLE = "face_whole", "voice_whole", "dub_whole"
 PHOTOGRAPHS = "photographs"
 FAKES = (FACE_PART, VOICE_PART, DUB_PART, FACE_WHOLE, VOICE_WHOLE, DUB_WHOLE)
 WHOLE_VOICES = (VOICE_WHOLE, DUB_WHOLE)
+# Sets whose pictures are those of the clips that they were made of.
+SOUND_ONLY = (VOICE_PART, DUB_PART, *WHOLE_VOICES, "noise", "aac", "opus", "phone")
+MADE_OF = "made_of"  # column that names that clip
 
 
 def _half(image: Image) -> Image:
@@ -248,7 +251,7 @@ def _write_manifest(folder: Path, made: Iterator[Made]) -> None:
                 "source_repo": clip.source,
                 "identity": clip.identity,
                 "segments": json.dumps(spans) if spans else "",
-                "made_of": clip.path.stem,
+                MADE_OF: clip.path.stem,
             }
         )
     part = folder / f"{MANIFEST}.part"

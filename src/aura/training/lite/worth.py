@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from aura.calibration import expected_calibration_error
 from aura.evaluation.trust import reliability
 from aura.metrics import auc, auc_interval, percentile_interval, resamples
-from aura.training.calibrate import fit, verdict_of_evidence
+from aura.training.calibrate import LOOKS_FOR, fit, verdict_of_evidence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+# What is asked of the detectors that look for no kind of picture.
+OF_SOUND = {
+    "audio": "voice synthesised anew (made)",
+    "sync": "another voice laid over (made)",
+}
 STRENGTH = 0.1  # inverse of the learned fusion's regularisation: few clips, strong reins
 BINS = 5  # of the reliability diagram; few clips
 
@@ -43,11 +48,22 @@ class Held:
         self.groups = np.array([clip.group for clip in self.clips])
         self.paths = [clip.path for clip in self.clips]
 
+    def of_its_kind(self, detector: str) -> Held:
+        """Genuine clips, and fakes of the kinds that a detector is for."""
+        both = zip(self.clips, self.scores, strict=True)
+        return Held([(c, float(s)) for c, s in both if not c.label or _is_for(detector, c)])
+
     def among(self, others: Held) -> Held:
         """Those that the others scored as well, in the same order."""
         there = set(others.paths)
         both = zip(self.clips, self.scores, strict=True)
         return Held([(clip, float(score)) for clip, score in both if clip.path in there])
+
+
+def _is_for(detector: str, clip: LabelledClip) -> bool:
+    if detector in OF_SOUND:
+        return clip.method == OF_SOUND[detector]
+    return clip.family in LOOKS_FOR.get(detector, (clip.family,))
 
 
 def judged_without_source(
@@ -95,7 +111,7 @@ def area(held: Held) -> list[float]:
 
 
 def ablation(cases: Sequence[Case], fitted_on: Sequence[Case], profile: Profile) -> dict[str, Any]:
-    """By detector: AUC without it, and what it adds; and AUC of the detector alone."""
+    """By detector: AUC without it, what it adds on all fakes and on those of its kind, AUC alone."""
     whole = fixed(cases, fitted_on, profile)
     result: dict[str, Any] = {"all detectors": {"auc": area(whole), "clips": len(whole.clips)}}
     counting = [one.name for one in profile.detectors if one.weight > 0]
@@ -105,6 +121,10 @@ def ablation(cases: Sequence[Case], fitted_on: Sequence[Case], profile: Profile)
             less = fixed(cases, fitted_on, profile.without([name]))
             if len(set(less.labels.tolist())) == 2:
                 entry = {"without": area(less), "adds": difference(whole, less)}
+                mine, rest = whole.of_its_kind(name), less.of_its_kind(name)
+                if len(set(rest.labels.tolist())) == 2:
+                    entry["adds on its kind"] = difference(mine, rest)
+                    entry["fakes of its kind"] = int(mine.labels.sum())
             entry["clips"] = len(whole.among(less).clips)
         alone = Held(_alone(cases, name))
         if len(set(alone.labels)) == 2:

@@ -66,12 +66,13 @@ def main() -> None:
 def _robust(data: Path, out: Path, clips: Sequence[Clip], config: dict[str, Any]) -> None:
     """Measure abstention and false alarms; JSON into `out`, the table on the terminal."""
     faces = FaceDetector(device="cpu")
-    shown, paths = robust.real_footage(data, faces)
+    rows = robust.real_clips(data)
+    shown = [robust.footage(data / row["path"], row, faces) for row in rows]
     voices = [read_samples(data / one.path) for one in recordings(data) if one.family is None]
     bench = robust.Bench(clips, shown, voices, config)
     trials = [
         *bench.own_sound(),
-        *bench.recompressed(paths, faces, out),
+        *bench.recompressed(data, rows, faces, out),
         *bench.elsewhere(),
         *bench.moved(),
     ]

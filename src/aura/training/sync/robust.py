@@ -9,6 +9,7 @@ the voice from elsewhere.
 from __future__ import annotations
 
 import csv
+import re
 import zlib
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -53,6 +54,7 @@ class Footage:
     """One clip's mouths as the detector is given them, and its own sound (n,) if any."""
 
     name: str
+    method: str
     group: str
     tracks: tuple[FaceTrack, ...]
     samples: Samples
@@ -77,8 +79,8 @@ class Fitted:
         }
 
 
-def footage(path: Path, name: str, group: str, faces: FaceDetector) -> Footage:
-    """Read mouths and sound of a file by the pipeline's own modules."""
+def footage(path: Path, row: dict[str, str], faces: FaceDetector) -> Footage:
+    """Read mouths and sound of a file by the pipeline's own modules; `row` is the manifest's."""
     source = media.probe(path)
     tracker = SubjectTracker(faces, SpeechDetector(device="cpu") if source.audio else None)
     tracks: list[FaceTrack] = []
@@ -90,7 +92,13 @@ def footage(path: Path, name: str, group: str, faces: FaceDetector) -> Footage:
                 if not samples and chunk.sound.start > 0:
                     samples.append(np.zeros(round(chunk.sound.start * SAMPLE_RATE), np.float32))
                 samples.append(chunk.sound.samples)
-    return Footage(name, group, tuple(tracks), np.concatenate([np.zeros(0, np.float32), *samples]))
+    sound = np.concatenate([np.zeros(0, np.float32), *samples])
+    return Footage(name_of(row), row["method"], row["group"], tuple(tracks), sound)
+
+
+def name_of(row: dict[str, str]) -> str:
+    """A clip's name without folder and ending."""
+    return row["path"].rsplit("/", 1)[-1].removesuffix(".mp4")
 
 
 def _without_face(track: FaceTrack) -> FaceTrack:
@@ -156,7 +164,11 @@ class Bench:
         talking = {clip.name for clip in real}
         self.speaking = [shot for shot in shown if shot.name in talking]
         heard = {clip.name for clip in clips if speaks(clip, 0.1, 0.5)}
-        self.quiet = [shot for shot in shown if shot.name not in heard]
+        talkers = "|".join(map(re.escape, config["silent_talkers"]))
+        silent = [shot for shot in shown if shot.name not in heard]
+        # Some tracks are silent though the face talks.
+        self.mute = [shot for shot in silent if re.search(talkers, shot.method)]
+        self.quiet = [shot for shot in silent if shot not in self.mute]
         self._voices = voices
 
     def trial(
@@ -196,13 +208,16 @@ class Bench:
             for shot in self.speaking
         ]
 
-    def recompressed(self, paths: dict[str, Path], faces: FaceDetector, out: Path) -> list[Trial]:
+    def recompressed(
+        self, data: Path, rows: Sequence[dict[str, str]], faces: FaceDetector, out: Path
+    ) -> list[Trial]:
         """Speaking real clips whose pictures went through H.264 once more."""
         found = []
+        talking = {shot.name for shot in self.speaking}
         for crf in CRFS:
-            for shot in self.speaking:
-                copy = with_pictures(paths[shot.name], out / f"{shot.name}.mkv", None, crf)
-                again = footage(copy, shot.name, shot.group, faces)
+            for row in (row for row in rows if name_of(row) in talking):
+                copy = with_pictures(data / row["path"], out / f"{name_of(row)}.mkv", None, crf)
+                again = footage(copy, row, faces)
                 copy.unlink()
                 found.append(self.trial(f"pictures at CRF {crf}", again, again.samples))
         return found
@@ -214,10 +229,10 @@ class Bench:
             for shot in self.quiet:
                 voice = self.voice_for(shot, number)
                 found.append(self.trial("voice-over: the face does not talk", shot, voice))
-            for shot in self.speaking:
+            for shot in (*self.speaking, *self.mute):
                 voice = self.voice_for(shot, number)
                 found.append(self.trial("dubbed: the face talks", shot, voice))
-        for shot in (*self.quiet, *self.speaking):
+        for shot in (*self.quiet, *self.mute, *self.speaking):
             silence = np.zeros(round(shot.seconds * SAMPLE_RATE), np.float32)
             music = with_music(silence, 0, zlib.crc32(shot.name.encode()))
             found.append(self.trial("music and no voice", shot, music))
@@ -301,15 +316,8 @@ def _cell(share: dict[str, Any]) -> str:
     return f"{share['share']:.0%} [{low:.0%}-{high:.0%}] of {share['n']}"
 
 
-def real_footage(data: Path, faces: FaceDetector) -> tuple[list[Footage], dict[str, Path]]:
-    """Every real dev clip with its mouths, and where it lies."""
+def real_clips(data: Path) -> list[dict[str, str]]:
+    """Rows of the real dev clips, with sound or without."""
     with (data / "manifest.csv").open(encoding="utf-8", newline="") as stream:
-        rows = [r for r in csv.DictReader(stream) if r["kind"] == "video" and r["label"] == "real"]
-    paths = {
-        row["path"].rsplit("/", 1)[-1].removesuffix(".mp4"): data / row["path"] for row in rows
-    }
-    shown = [
-        footage(path, name, row["group"], faces)
-        for (name, path), row in zip(paths.items(), rows, strict=True)
-    ]
-    return shown, paths
+        rows = list(csv.DictReader(stream))
+    return [row for row in rows if row["kind"] == "video" and row["label"] == "real"]
