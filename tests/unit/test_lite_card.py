@@ -13,7 +13,7 @@ pytest.importorskip("sklearn")
 from aura.evaluation import LabelledClip
 from aura.faces import FaceDetector
 from aura.profiles import load_profile
-from aura.training.lite import localise, worth
+from aura.training.lite import card, localise, refit, worth
 from aura.training.lite.certainty import levels, threshold
 from aura.training.lite.partial import FacePaster, overdubbed
 from aura.windows import SlidingWindows
@@ -70,6 +70,11 @@ class Kept:
 
     def cases(self, name):
         return self.sets.get(name, [])
+
+
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch):
+    monkeypatch.setattr(worth, "DRAWS", 100)
 
 
 @pytest.fixture(scope="module")
@@ -174,3 +179,36 @@ def test_another_voice_is_as_loud_and_only_in_its_stretch():
     assert np.array_equal(made[:15_000], own[:15_000])
     assert np.array_equal(made[33_000:], own[33_000:])
     assert not np.allclose(made[20_000:28_000], own[20_000:28_000], atol=1e-3)
+
+
+def test_the_card_tells_what_was_measured_and_what_was_not(cases, monkeypatch):
+    kept = Kept(
+        {
+            "dev": cases[:24],
+            "face_part": [
+                case(
+                    i,
+                    1,
+                    0.0,
+                    0.0,
+                    source=f"source{i % 3}",
+                    segments=(("visual", 2.0, 5.0),),
+                    hot=(2.0, 5.0),
+                )
+                for i in range(6)
+            ],
+        }
+    )
+    monkeypatch.setattr(localise, "RULES", localise.RULES[::9])
+    profile, figures = refit.refit(kept)
+    assert profile.false_alarms[0].level == 0.01
+    assert profile.segments["visual"].enter >= profile.segments["visual"].stay
+    assert profile.detector("visual_blend").weight > 0
+    page = card.written(figures, {}, {})
+    for heading in ("Whole clips", "False alarms", "Where and when", "How sure", "worth", "misses"):
+        assert heading in page
+    assert "nan" not in page.lower()
+    assert f"{figures['clips']['real']} genuine" in page
+    assert "Not measured this time: " in page
+    found = figures["localisation"]["face_part"]["stretches found"]
+    assert "{} of {}".format(*found) in page

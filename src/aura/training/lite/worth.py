@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from aura.calibration import expected_calibration_error
 from aura.evaluation.trust import reliability
-from aura.metrics import auc, auc_interval, percentile_interval, resamples
+from aura.metrics import auc, percentile_interval, resamples
 from aura.training.calibrate import LOOKS_FOR, fit, verdict_of_evidence
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ OF_SOUND = {
     "sync": "another voice laid over (made)",
 }
 STRENGTH = 0.1  # inverse of the learned fusion's regularisation: few clips, strong reins
+DRAWS = 1000  # of a bootstrap
 BINS = 5  # of the reliability diagram; few clips
 
 
@@ -93,25 +94,28 @@ def fixed(cases: Sequence[Case], fitted_on: Sequence[Case], profile: Profile) ->
 def difference(one: Held, other: Held) -> list[float]:
     """AUC of one minus that of the other on the clips that both scored, with its interval."""
     one, other = one.among(other), other.among(one)
-    labels = one.labels
-    draws = []
-    for weights in resamples(one.groups):
-        picked = np.repeat(np.arange(len(labels)), weights.astype(int))
-        if len(set(labels[picked])) == 2:
-            first, second = (auc(labels[picked], x.scores[picked]) for x in (one, other))
-            draws.append(first - second)
-    value = auc(labels, one.scores) - auc(labels, other.scores)
+    draws = [
+        _auc_drawn(one, weights) - _auc_drawn(other, weights)
+        for weights in resamples(one.groups, DRAWS)
+    ]
+    value = auc(one.labels, one.scores) - auc(other.labels, other.scores)
     return [round(float(x), 3) for x in (value, *percentile_interval(np.array(draws)))]
 
 
 def area(held: Held) -> list[float]:
-    """AUC with its interval."""
-    one = auc_interval(held.labels, held.scores, held.groups)
-    return [round(float(x), 3) for x in (one.value, one.low, one.high)]
+    """AUC with its interval; nan where a class is missing."""
+    draws = [_auc_drawn(held, weights) for weights in resamples(held.groups, DRAWS)]
+    value = auc(held.labels, held.scores)
+    return [round(float(x), 3) for x in (value, *percentile_interval(np.array(draws)))]
+
+
+def _auc_drawn(held: Held, weights: Floats) -> float:
+    picked = np.repeat(np.arange(len(held.labels)), weights.astype(int))
+    return auc(held.labels[picked], held.scores[picked])
 
 
 def ablation(cases: Sequence[Case], fitted_on: Sequence[Case], profile: Profile) -> dict[str, Any]:
-    """By detector: AUC without it, what it adds on all fakes and on those of its kind, AUC alone."""
+    """By detector: AUC without it, what it adds to all fakes and to its kind, AUC alone."""
     whole = fixed(cases, fitted_on, profile)
     result: dict[str, Any] = {"all detectors": {"auc": area(whole), "clips": len(whole.clips)}}
     counting = [one.name for one in profile.detectors if one.weight > 0]
@@ -219,7 +223,7 @@ def trust(held: Held) -> dict[str, Any]:
     """ECE with its interval and the bins of the reliability diagram."""
     ece = expected_calibration_error(held.scores, held.labels, bins=BINS)
     draws = []
-    for weights in resamples(held.groups):
+    for weights in resamples(held.groups, DRAWS):
         picked = np.repeat(np.arange(len(held.labels)), weights.astype(int))
         draws.append(expected_calibration_error(held.scores[picked], held.labels[picked], BINS))
     bins = reliability(held.labels, held.scores, bins=BINS)

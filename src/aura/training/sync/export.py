@@ -153,8 +153,8 @@ def export_sync(fitted: Path, figures: Path, config: dict[str, Any], folder: Pat
         "limits": [
             "A lip-sync fake (Wav2Lip, AniTalker) looks in sync: high sync says nothing.",
             "Sound that is off by 0.2 s or less passes as in sync; it happens in real files.",
-            "Dubbing and voice-over beside a face that talks are mismatches too, and no manipulation "
-            "of the picture: 25 of 42 raised an alarm, the others were not judged.",
+            "Dubbing and voice-over beside a face that talks are mismatches too, and no "
+            "manipulation of the picture: 25 of 42 raised an alarm, the others were not judged.",
             "A face that laughs, chews or looks on beside a foreign voice is told as not the "
             "speaker (27 of 27, of 9 people); the rule for that was set with these clips in view.",
             "With other people talking in the background 5 dB below, false alarms begin.",
