@@ -41,6 +41,7 @@ COMMAND_MODULES = (
     "aura.training.publish_command",
     "aura.training.command",
     "aura.service.command",
+    "aura.service.bulk_command",
     "aura.integrations.supabase.command",
 )
 DEBUG_VARIABLE = "AURA_DEBUG"

@@ -197,6 +197,21 @@ def _open(data_dir: Path | None) -> Service:
     return Service(settings, may_migrate=not settings.database_url)
 
 
+def open_service(data_dir: Path | None, *, ring: bool = False) -> Service:
+    """The service that the settings name; with `ring`, workers are told of what is submitted.
+
+    Raises:
+        UsageError: tables of another version. MissingExtra: the service is not installed.
+    """
+    service = _open(data_dir)
+    if ring:
+        from aura.service.server import open_bell  # noqa: PLC0415
+
+        # Workers beside an API look by themselves: no others are started here.
+        service.bell = open_bell(service.settings) or service.bell
+    return service
+
+
 def _need_extra() -> None:
     if importlib.util.find_spec("fastapi") is None or importlib.util.find_spec("alembic") is None:
         raise MissingExtra("the service", "service")

@@ -53,7 +53,10 @@ def run_server(settings: Settings, host: str, port: int) -> None:
     configure_logs(pretty=sys.stderr.isatty())
     sys.setswitchinterval(SWITCH_SECONDS)
     only_local = is_loopback(host)
-    bell, embedded = _open_bell(settings)
+    embedded: EmbeddedWorkers | None = None
+    bell = open_bell(settings)
+    if bell is None:
+        bell = embedded = EmbeddedWorkers(settings)
     # A fleet's tables are changed by `aura db upgrade` and not by whoever starts first.
     service = Service(settings, bell, may_migrate=not settings.database_url)
     try:
@@ -86,23 +89,22 @@ def run_server(settings: Settings, host: str, port: int) -> None:
         service.close()
 
 
-def _open_bell(settings: Settings) -> tuple[Bell, EmbeddedWorkers | None]:
-    """Whoever does the jobs, and the workers beside the API if it is they.
+def open_bell(settings: Settings) -> Bell | None:
+    """The bell of workers in other processes, at Modal or behind Celery; None: there are none.
 
     Raises:
         UsageError: the settings lack what it needs.
     """
     elsewhere = bell_elsewhere(settings)
     if elsewhere is not None:
-        return elsewhere, None
+        return elsewhere
     if settings.redis_url and settings.dispatcher != "embedded":
         from aura.service.queue import CeleryBell  # noqa: PLC0415 - of no use to a single machine
 
-        return CeleryBell(settings.redis_url), None
+        return CeleryBell(settings.redis_url)
     if settings.dispatcher == "celery":
         raise UsageError("AURA_DISPATCHER=celery needs a queue: set AURA_REDIS_URL")
-    embedded = EmbeddedWorkers(settings)
-    return embedded, embedded
+    return None
 
 
 def web_server(app: FastAPI) -> uvicorn.Config:
