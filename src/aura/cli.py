@@ -38,6 +38,7 @@ COMMAND_MODULES = (
     "aura.models_command",
     "aura.report_command",
     "aura.training.data.command",
+    "aura.training.weights_command",
     "aura.training.publish_command",
     "aura.training.command",
     "aura.service.command",

@@ -140,7 +140,11 @@ def _profiles() -> Iterator[Check]:
             yield Check(f"profile {name}", "bad", f"needs missing models: {', '.join(missing)}")
         else:
             ready = equipped(profile)
-            yield Check(f"profile {name}", "ok", f"{ready.version}, {ready.config_sha256[:12]}")
+            told = f"{ready.version}, {ready.config_sha256[:12]}"
+            lacks = [one.name for one in ready.detectors if one.obtain and one.unavailable]
+            if lacks:
+                told += f"; without weights: {', '.join(lacks)} (aura weights list {name})"
+            yield Check(f"profile {name}", "note" if lacks else "ok", told)
 
 
 def _weights() -> Iterator[Check]:

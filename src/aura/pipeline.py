@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 from aura import credentials, findings, kinds, media, pictures
 from aura.background import run_ahead
 from aura.detectors.base import Chunk
-from aura.detectors.registry import open_detectors
+from aura.detectors.registry import cuts_for, open_detectors
 from aura.faces import FaceDetector
 from aura.fusion import NO_FACE, Subject, decide
 from aura.profiles import DEFAULT_PROFILE, Profile, chosen
@@ -113,7 +113,11 @@ def analyze(
     models = used_models(names, device)
     speech = SpeechDetector(device=device) if source.audio else None
     tracker = SubjectTracker(
-        FaceDetector(device=device), speech, faces, pictures=source.video is not None
+        FaceDetector(device=device),
+        speech,
+        faces,
+        pictures=source.video is not None,
+        cuts=cuts_for(names),
     )
     detectors = open_detectors(names, device, fps or media.sample_rate_of(source.video))
     log = media.DecodeLog()

@@ -33,7 +33,9 @@ HISTORY = "history.jsonl"
 # Both become names of folders.
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
-ACTIONS = ("promote", "rollback")
+# `pull`: a public checkpoint was converted on this machine (`aura weights pull`).
+ACTIONS = ("promote", "rollback", "pull")
+FORWARD = {"promote", "pull"}
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ def before(name: str) -> str:
     """
     stack: list[str] = []
     for event in history(name):
-        if event.action == "promote":
+        if event.action in FORWARD:
             stack.append(event.version)
         elif stack:
             stack.pop()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import cv2
 import numpy as np
 
+from aura.cuts import CUTS
 from aura.detectors.base import Chunk, FaceTrack, Sound
 from aura.faces import (
     CROP_SIDE,
@@ -29,7 +30,7 @@ from aura.mouth import MOUTH_SIDE, REACH, mouth_crop, smooth_landmarks
 from aura.speech import BLOCK, SAMPLE_RATE, SpeechDetector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -64,7 +65,9 @@ class Person:
     quality_sum: float = 0.0
     size_sum: float = 0.0
     known: list[tuple[float, NDArray[np.float32]]] = field(default_factory=list)
-    sampled: list[tuple[int, float, Any, Any, Any, float]] = field(default_factory=list)
+    sampled: list[tuple[int, float, Any, Any, Any, float, tuple[Any, ...]]] = field(
+        default_factory=list
+    )
     mouths: list[tuple[float, NDArray[np.uint8]]] = field(default_factory=list)
     mouth_until: float = -np.inf
 
@@ -99,6 +102,7 @@ class SubjectTracker:
         speech: P(speech) along the sound; None when the clip has no sound track.
         mode: `all` tracks everybody; `single` (the contract) skips pictures with several faces.
         pictures: False for sound alone, where time goes on with what is heard.
+        cuts: which of `aura.cuts` are made of every sampled face, beside the aligned one.
     """
 
     def __init__(
@@ -108,7 +112,9 @@ class SubjectTracker:
         mode: FacesMode = "all",
         *,
         pictures: bool = True,
+        cuts: Sequence[str] = (),
     ) -> None:
+        self._cuts = tuple(cuts)
         self._pictures = pictures
         self.end = 0.0  # seconds of what the last chunk reaches to
         self._detector = faces
@@ -181,8 +187,9 @@ class SubjectTracker:
             person.size_sum += face.size
             person.likeness = 0.8 * person.likeness + 0.2 * look
             person.known.append((frame.time, face.landmarks))
+            cuts = tuple(CUTS[name](frame.rgb, face) for name in self._cuts)
             person.sampled.append(
-                (frame.index, frame.time, crop, face.box, face.landmarks, quality)
+                (frame.index, frame.time, crop, face.box, face.landmarks, quality, cuts)
             )
         self._cut_mouths(frame.time - REACH)
 
@@ -278,7 +285,7 @@ class SubjectTracker:
         tracks = []
         for person in self.people:
             if person.sampled or person.mouths:
-                tracks.append(_face_track(person))
+                tracks.append(_face_track(person, self._cuts))
                 person.sampled, person.mouths = [], []
         return Chunk(start, end, tracks, self._take_sound(last))
 
@@ -349,7 +356,7 @@ def _runs(
         yield np.array([t for t, _ in run]), np.stack([p for _, p in run])
 
 
-def _face_track(person: Person) -> FaceTrack:
+def _face_track(person: Person, cuts: Sequence[str]) -> FaceTrack:
     sampled, mouths = person.sampled, person.mouths
     count = len(sampled)
     return FaceTrack(
@@ -366,4 +373,9 @@ def _face_track(person: Person) -> FaceTrack:
         mouths=np.array([crop for _, crop in mouths], np.uint8).reshape(
             len(mouths), MOUTH_SIDE, MOUTH_SIDE
         ),
+        cuts={
+            name: np.array([item[6][place] for item in sampled], np.uint8)
+            for place, name in enumerate(cuts)
+            if sampled
+        },
     )

@@ -34,7 +34,8 @@ class FaceTrack:
     `landmarks` (N, 5, 2) float32 in pixels of the decoded picture, `quality` (N,) float32 in
     [0, 1]. Mouth (every picture, at most 30 a second): `mouth_times` (M,) float64 seconds,
     `mouths` (M, 64, 64) uint8 luma, upright between the eyes, 1.6 eye distances wide, centred
-    between the mouth corners.
+    between the mouth corners. `cuts`: the sampled faces once more as single detectors asked for
+    them, (N, S, S, 3) uint8 RGB by name of `aura.cuts`.
     """
 
     subject: int
@@ -46,6 +47,7 @@ class FaceTrack:
     quality: NDArray[np.float32]
     mouth_times: NDArray[np.float64]
     mouths: NDArray[np.uint8]
+    cuts: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,12 @@ class Chunk:
 
     def size_bytes(self) -> int:
         """Memory that the pictures and samples hold."""
-        pictures = sum(track.crops.nbytes + track.mouths.nbytes for track in self.tracks)
+        pictures = sum(
+            track.crops.nbytes
+            + track.mouths.nbytes
+            + sum(cut.nbytes for cut in track.cuts.values())
+            for track in self.tracks
+        )
         return pictures + (self.sound.samples.nbytes if self.sound else 0)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from aura.detectors.audio import AudioDetector
 from aura.detectors.contract import ContractDetector
+from aura.detectors.public import ClipDetector, PictureDetector, VoiceDetector
 from aura.detectors.sync import SyncDetector
 from aura.detectors.visual import VisualDetector
 
@@ -21,7 +22,29 @@ DETECTORS: dict[str, Callable[[str, float], Detector]] = {
     "sync-cca": lambda device, _fps: SyncDetector(device=device),
     "audio-lite": lambda device, _fps: AudioDetector(device=device),
     "contract-v1": lambda device, fps: ContractDetector(device=device, fps=fps),
+    "facetorch-b7": lambda device, _fps: PictureDetector(
+        "visual_b7", "facetorch-b7", "box-380", device
+    ),
+    "videomae-deepfake": lambda device, _fps: ClipDetector(
+        "temporal_videomae", "videomae-deepfake", device
+    ),
+    "wav2vec2-deepfake": lambda device, _fps: VoiceDetector(
+        "audio_wav2vec2", "wav2vec2-deepfake", device
+    ),
+    "gend-clip-l14": lambda device, _fps: PictureDetector(
+        "visual_gend", "gend-clip-l14", "gend-224", device
+    ),
+    "wav2vec2-voice-clone": lambda device, _fps: VoiceDetector(
+        "audio_clone", "wav2vec2-voice-clone", device
+    ),
 }
+# Which faces a network is shown beside the aligned ones (`aura.cuts`).
+CUTS = {"facetorch-b7": "box-380", "gend-clip-l14": "gend-224"}
+
+
+def cuts_for(models: Iterable[str]) -> tuple[str, ...]:
+    """The cuts that the detectors of these networks want, each once."""
+    return tuple(dict.fromkeys(CUTS[model] for model in models if model in CUTS))
 
 
 def open_detectors(models: Iterable[str], device: str, fps: float) -> list[Detector]:

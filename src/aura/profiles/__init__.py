@@ -51,7 +51,8 @@ class DetectorConfig(_Part):
     """One detector's place in a profile.
 
     `label` is its name on screen, `models` the weight files it needs, `weight` its share in the
-    fusion before renormalisation. `unavailable` says why it never runs in this profile.
+    fusion before renormalisation. `unavailable` says why it never runs in this profile. With
+    `obtain`, the command that brings its weights, the profile runs without them, and says so.
     """
 
     name: str
@@ -61,6 +62,7 @@ class DetectorConfig(_Part):
     weight: float = Field(default=0.0, ge=0)
     calibration: CalibrationConfig = CalibrationConfig()
     unavailable: str | None = None
+    obtain: str | None = None
 
     @model_validator(mode="after")
     def _unavailable_counts_nothing(self) -> DetectorConfig:
@@ -252,14 +254,37 @@ class Profile(_Part):
         """SHA-256 over the canonical JSON of everything here that decides a number."""
         decisive = self.model_dump(mode="json", exclude=set(DESCRIPTIVE))
         for detector in decisive["detectors"]:
-            del detector["label"]
+            del detector["label"], detector["obtain"]
         text = json.dumps(decisive, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 def missing_models(profile: Profile) -> list[str]:
-    """Names of the networks that are neither shipped nor promoted here."""
-    return [name for name in profile.models if find_card(name) is None]
+    """Networks that are neither shipped nor promoted here, and that can't be done without."""
+    return [name for name in _without_absent(profile).models if find_card(name) is None]
+
+
+def _without_absent(profile: Profile) -> Profile:
+    """The profile in which detectors that can do without their weights do so, where they lack them.
+
+    They keep their weight: what was not judged widens the interval.
+    """
+    return profile.model_copy(
+        update={
+            "detectors": tuple(
+                one.model_copy(
+                    update={
+                        "models": (),
+                        "unavailable": f"Its weights are not on this machine: `{one.obtain}` "
+                        "brings them.",
+                    }
+                )
+                if one.obtain and any(find_card(name) is None for name in one.models)
+                else one
+                for one in profile.detectors
+            )
+        }
+    )
 
 
 def equipped(profile: Profile) -> Profile:
@@ -271,6 +296,7 @@ def equipped(profile: Profile) -> Profile:
     missing = missing_models(profile)
     if missing:
         raise WeightsError(_what_is_missing(profile, missing))
+    profile = _without_absent(profile)
     for name in profile.models:
         path = find_card(name)
         if path is None or path.is_relative_to(weights_dir()):
@@ -286,9 +312,11 @@ def equipped(profile: Profile) -> Profile:
             )
         except (ValidationError, TypeError) as error:
             raise WeightsError(f"the calibration in {path} does not fit ({error})") from None
-        limits = (*profile.limits, *card.limits)
+        limits = tuple(dict.fromkeys((*profile.limits, *card.limits)))
+        # A profile that is one network is of that network's version.
+        version = card.version if name == profile.name else profile.version
         profile = profile.model_copy(
-            update={"version": card.version, "detectors": detectors, "limits": limits}
+            update={"version": version, "detectors": detectors, "limits": limits}
         )
     return profile
 
