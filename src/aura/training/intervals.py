@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aura.metrics import auc_interval
+from aura.metrics import auc, auc_interval, bootstrap
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
 
 def auc_entry(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike) -> dict[str, Any]:
@@ -19,4 +19,25 @@ def auc_entry(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike) -> dict[s
         "auc": round(result.value, 3),
         "interval_95": [round(result.low, 3), round(result.high, 3)],
         "n": len(np.asarray(labels)),
+    }
+
+
+def gain_entry(
+    labels: ArrayLike, before: ArrayLike, after: ArrayLike, groups: ArrayLike
+) -> dict[str, Any]:
+    """The AUC of the scores before, and what the new ones gain on the same entries.
+
+    The interval is the paired bootstrap's: both are scored on each resample of the groups.
+    """
+    y, old, new = np.asarray(labels), np.asarray(before), np.asarray(after)
+
+    def gain(some: NDArray[Any], rows: NDArray[Any]) -> float:
+        picked = rows.astype(int)
+        return auc(some, new[picked]) - auc(some, old[picked])
+
+    result = bootstrap(gain, y, np.arange(len(y)), groups)
+    return {
+        "before": round(auc(y, old), 3),
+        "gain": round(result.value, 3),
+        "gain_interval_95": [round(result.low, 3), round(result.high, 3)],
     }

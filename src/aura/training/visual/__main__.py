@@ -8,7 +8,9 @@ import os
 from pathlib import Path
 
 from aura.runtime import weights_dir
-from aura.training.visual import crops, evaluate, export, generators, loop, network
+from aura.training.visual import crops, evaluate, export, loop
+from aura.training.visual.generator_training import train_generators
+from aura.training.visual.generators import RECIPES
 
 CONFIG = Path(__file__).with_name("config.json")
 STEPS = ("prepare", "generators", "train", "evaluate", "export")
@@ -22,12 +24,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder outside the repository")
     parser.add_argument("--run", default="run", help="name of this training below --out")
     parser.add_argument("--clips", type=Path, help="labelled clips; evaluate reads the real ones")
-    parser.add_argument("--start", help="name of a finished run below --out to go on from")
     parser.add_argument("--config", type=Path, default=CONFIG)
-    parser.add_argument("--head", choices=network.HEADS, help="train this one only")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--names", nargs="+", help="of generators or networks; default: all")
+    parser.add_argument("--network", help="evaluate, export: which network of the run")
+    parser.add_argument("--against", type=Path, help="evaluate: an ONNX file to compare with")
+    parser.add_argument("--share", type=float, default=1.0, help="of each generator's training")
+    parser.add_argument("--limit", type=int, help="photos that each generator draws")
+    parser.add_argument("--seconds", type=float, help="of training, instead of the config's")
     arguments = parser.parse_args()
     run = arguments.out / arguments.run
-    figures = run / "figures.json"
     config = json.loads(arguments.config.read_text(encoding="utf-8"))
     if arguments.step == "prepare":
         if arguments.data is None:
@@ -35,20 +41,27 @@ def main() -> None:
         done = crops.prepare(arguments.data, arguments.out)
         print(f"{len(done.images)} aligned faces in {arguments.out}")
     elif arguments.step == "generators":
-        for path in generators.train_all(arguments.out):
-            print(f"wrote {path}")
-    elif arguments.step == "evaluate":
-        result = evaluate.evaluate(run, arguments.out, figures, arguments.clips)
-        print(json.dumps(result, indent=2))
-    elif arguments.step == "export":
-        card = export.export(run, arguments.out, weights_dir(), figures)
-        print(f"wrote {card}")
+        wanted = arguments.names or list(RECIPES)
+        train_generators(arguments.out, wanted, arguments.device, arguments.share, arguments.limit)
+    elif arguments.step == "train":
+        if arguments.seconds is not None:
+            config["seconds"] = arguments.seconds
+        wanted = arguments.names or list(config["networks"])
+        loop.train(arguments.out, run, wanted, config, arguments.device)
     else:
-        for head in (arguments.head,) if arguments.head else network.HEADS:
-            start = (
-                export.mean_tail(arguments.out / arguments.start, head) if arguments.start else None
-            )
-            loop.train(arguments.out, run, head, config, start)
+        network = run / (arguments.network or next(iter(config["networks"])))
+        _finish(arguments, network, network / "figures.json")
+
+
+def _finish(arguments: argparse.Namespace, network: Path, figures: Path) -> None:
+    """Measure a trained network, or make weights of it."""
+    if arguments.step == "evaluate":
+        result = evaluate.evaluate(
+            network, arguments.out, figures, arguments.clips, arguments.against
+        )
+        print(json.dumps(result, indent=2))
+    else:
+        print(f"wrote {export.export(network, arguments.out, weights_dir(), figures)}")
 
 
 if __name__ == "__main__":

@@ -63,7 +63,63 @@ def _video(random: Random) -> Step:
     preset = str(random.choice(["ultrafast", "veryfast"]))
     lead = int(random.integers(1, 3)) if random.random() < 0.5 else 0
     shift = int(random.integers(0, 3))
-    return lambda image: h264(image, crf, preset, lead, shift)
+
+    def step(image: Image) -> Image:
+        return h264(image, crf, preset, lead, shift)
+
+    return step
+
+
+def _sharpen(random: Random) -> Step:
+    """The halo that cameras of phones and laptops draw around edges."""
+    sigma, amount = random.uniform(0.7, 2.0), random.uniform(0.3, 1.5)
+
+    def step(image: Image) -> Image:
+        blurred = cv2.GaussianBlur(image, (0, 0), sigma)
+        return np.asarray(cv2.addWeighted(image, 1 + amount, blurred, -amount, 0), dtype=np.uint8)
+
+    return step
+
+
+def _denoise(random: Random) -> Step:
+    """Noise smoothed away, as in low light or by a beauty filter: skin loses its grain."""
+    if random.random() < 0.3:
+        size = int(random.choice([3, 3, 5]))
+        return lambda image: np.asarray(cv2.medianBlur(image, size), dtype=np.uint8)
+    sigma, reach = random.uniform(10, 50), random.uniform(1.5, 4)
+    return lambda image: np.asarray(cv2.bilateralFilter(image, 5, sigma, reach), dtype=np.uint8)
+
+
+def _low_light(random: Random) -> Step:
+    """Darker, from one side, and lifted again with the noise that this brings out."""
+    side_light, angle = random.uniform(0.0, 0.6), random.uniform(0, 2 * np.pi)
+    dark, lift = random.uniform(0.35, 1.0), random.uniform(0.9, 1.5)
+    noise, seed = random.uniform(0, 4), int(random.integers(2**31))
+
+    def step(image: Image) -> Image:
+        height, width = image.shape[:2]
+        y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+        slope = (x / width - 0.5) * np.cos(angle) + (y / height - 0.5) * np.sin(angle)
+        light = np.asarray(dark * (1 + side_light * slope), np.float32)[..., None]
+        grain = np.random.default_rng(seed).standard_normal((height, width, 1), np.float32) * noise
+        lit = np.clip((image * light + grain) * lift, 0, 255)
+        return np.asarray(lit, dtype=np.uint8)
+
+    return step
+
+
+def first_life(random: Random) -> Step:
+    """What a picture went through before anybody touched it: a target video was coded once.
+
+    A face that is put in afterwards did not go through it.
+    """
+    which = random.random()
+    if which < 0.2:
+        return _video(random)
+    if which < 0.35:
+        quality = int(random.integers(30, 90))
+        return lambda image: jpeg(image, quality)
+    return lambda image: image
 
 
 class Treatment:
@@ -79,16 +135,22 @@ class Treatment:
         self._up = cv2.INTER_LINEAR
         if random.random() < 0.4:
             self._steps.append(draw_colour(random))
+        if random.random() < 0.12:
+            self._steps.append(_low_light(random))
         if random.random() < 0.15:
             self._steps.append(draw_blur(random))
         if random.random() < 0.45:
             quality = int(random.integers(30, 96))
             self._steps.append(lambda image: jpeg(image, quality))
         if random.random() < 0.7:
-            rescale, self._up = draw_rescale(random, 0.4)
+            rescale, self._up = draw_rescale(random, 0.3)
             self._steps.append(rescale)
         if random.random() < 0.25:
             self._steps.append(_noise(random))
+        if random.random() < 0.15:
+            self._steps.append(_denoise(random))
+        if random.random() < 0.2:
+            self._steps.append(_sharpen(random))
         if random.random() < 0.7:
             self._steps.append(_video(random))
         if random.random() < 0.25:

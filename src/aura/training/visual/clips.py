@@ -9,7 +9,8 @@ somebody else made is looked at.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,34 +19,35 @@ from aura.evaluation.clips import labelled_clips
 from aura.faces import CROP_SPAN, FaceDetector
 from aura.media import decode, probe
 from aura.subjects import SubjectTracker
-from aura.training.intervals import auc_entry
 from aura.training.visual.augment import h264
 from aura.training.visual.blends import blend_pair
-from aura.training.visual.network import HEADS
 from aura.training.visual.redrawn import Generators, drawn_pair, redrawn_pair
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 Image = NDArray[np.uint8]
-Logits = Callable[[Image, int], NDArray[np.float32]]
+Logits = Callable[[Image], NDArray[np.float32]]
 Random = np.random.Generator
-FACES = 8  # of each clip, evenly over its length
+PLACES = (2 / 7, 6 / 7)  # faces of each clip that are looked at, as shares of its length
+FEWEST = 8  # faces that a clip must show
+# The one that leaves least to see; each takes its time on a CPU.
+GENERATOR = "sharp192"
 CRF = (19, 29)  # x264's rate factor, one a clip, the same for its real and its made faces
 SEED = 77
 
 
 def faces_of(path: Path, detector: FaceDetector) -> Image | None:
-    """(8, 224, 224, 3) uint8 RGB: faces of the person seen most; None where there are too few."""
+    """(2, 224, 224, 3) uint8 RGB: faces of the person seen most; None where there are too few."""
     tracker = SubjectTracker(detector, None)
     seen: dict[int, list[Image]] = {}
     for chunk in tracker.follow(decode(probe(path))):
         for track in chunk.tracks:
             seen.setdefault(track.subject, []).extend(track.crops)
     most = max(seen.values(), key=len, default=[])
-    if len(most) < FACES:
+    if len(most) < FEWEST:
         return None
-    return np.stack([most[i] for i in np.linspace(0, len(most) - 1, FACES).astype(int)])
+    return np.stack([most[int(place * (len(most) - 1))] for place in PLACES])
 
 
 def _blend(image: Image, random: Random, other: Image | None) -> Image:
@@ -56,42 +58,51 @@ def _blend(image: Image, random: Random, other: Image | None) -> Image:
             return fake
 
 
-def _kinds(generators: Generators) -> dict[str, tuple[int, Callable[..., Image]]]:
+def _kinds(generators: Generators, name: str) -> dict[str, tuple[int, Callable[..., Image]]]:
     """Per kind of fake: the head that looks for it, and how a face of it is made."""
 
     def draw(name: str, *, partner: bool) -> Callable[..., Image]:
         def make(image: Image, random: Random, other: Image) -> Image:
-            return redrawn_pair(
-                image,
-                random,
-                CROP_SPAN,
-                generators,
-                other=other if partner else None,
-                name=name,
-                touched=0.0,
-            )[1]
+            drawing = generators.face(name, other if partner else image, random)
+            return redrawn_pair(image, random, CROP_SPAN, drawing, another=partner, touched=0.0)[1]
 
         return make
 
-    def whole(name: str) -> Callable[..., Image]:
-        return lambda image, random, _: drawn_pair(image, random, generators, name)[1]
+    def whole(name: str, *, moved: bool) -> Callable[..., Image]:
+        def make(image: Image, random: Random, _: Image) -> Image:
+            return drawn_pair(image, random, generators.whole(name, image, random, moved=moved))[1]
+
+        return make
 
     kinds: dict[str, tuple[int, Callable[..., Image]]] = {
         "self-blends": (0, lambda image, random, _: _blend(image, random, None)),
         "blends of two people": (0, _blend),
     }
-    for name in generators.names:
-        kinds[f"own face drawn by {name}"] = (0, draw(name, partner=False))
-        kinds[f"another's face drawn by {name}"] = (0, draw(name, partner=True))
-        kinds[f"all of it drawn by {name}"] = (1, whole(name))
+    kinds[f"own face drawn by {name}"] = (0, draw(name, partner=False))
+    kinds[f"another's face drawn by {name}"] = (0, draw(name, partner=True))
+    kinds[f"all of it drawn by {name}"] = (1, whole(name, moved=False))
+    kinds[f"moved and drawn by {name}"] = (1, whole(name, moved=True))
     return kinds
 
 
-def measure(logits: Logits, folder: Path, generators: Generators) -> dict[str, Any]:
-    """AUC of made clips against the real ones, by the mean logit of their faces.
+@dataclass(frozen=True)
+class MadeClips:
+    """Faces of the real clips, and of the fakes made of them.
+
+    `real` and each of `made` hold one (2, 224, 224, 3) uint8 array a clip, in the order of `names`.
+    `head` is the index of the head that looks for a kind.
+    """
+
+    names: list[str]
+    real: list[Image]
+    made: dict[str, list[Image]]
+    head: dict[str, int]
+
+
+def make_clips(folder: Path, generators: Generators, name: str = GENERATOR) -> MadeClips:
+    """Make fakes of real clips.
 
     Args:
-        logits: of images (N, 224, 224, 3) uint8 RGB and a head's index, (N,) float32.
         folder: labelled clips; only real ones are read. generators: kept out of training.
     """
     detector = FaceDetector(device="cpu")
@@ -99,29 +110,36 @@ def measure(logits: Logits, folder: Path, generators: Generators) -> dict[str, A
     found = {path.stem: faces_of(path, detector) for path in paths}
     faces = {name: crops for name, crops in found.items() if crops is not None}
     random = np.random.default_rng(SEED)
-    kinds = _kinds(generators)
-    scores: dict[str, list[float]] = {name: [] for name in (*HEADS, *kinds)}
+    kinds = _kinds(generators, name)
+    clips = MadeClips(
+        list(faces), [], {name: [] for name in kinds}, {name: kinds[name][0] for name in kinds}
+    )
     for clip, crops in faces.items():
         crf = int(random.integers(*CRF))
         partner = faces[str(random.choice([name for name in faces if name != clip]))]
 
-        def score(images: list[Image], head: int, crf: int = crf) -> float:
-            coded = np.stack([h264(image, crf, "veryfast", 1, 1) for image in images])
-            return float(logits(coded, head).mean())
+        def coded(images: list[Image], crf: int = crf) -> Image:
+            return np.stack([h264(image, crf, "veryfast", 1, 1) for image in images])
 
-        for head in range(len(HEADS)):
-            scores[HEADS[head]].append(score(list(crops), head))
-        for name, (head, make) in kinds.items():
+        clips.real.append(coded(list(crops)))
+        for kind, (_, make) in kinds.items():
             seed = int(random.integers(2**31))  # one mask and one look all through the clip
             made = [
                 np.ascontiguousarray(make(image, np.random.default_rng(seed), other))
                 for image, other in zip(crops, partner, strict=True)
             ]
-            scores[name].append(score(made, head))
-    labels, groups = np.repeat([0, 1], len(faces)), np.tile(np.arange(len(faces)), 2)
-    result = {}
-    for name, (head, _) in kinds.items():
-        values = np.array(scores[HEADS[head]] + scores[name])
-        title = f"visual_{HEADS[head]}: real clips against {name}"
-        result[title] = auc_entry(labels, values, groups)
-    return result
+            clips.made[kind].append(coded(made))
+    return clips
+
+
+def clip_scores(logits: Logits, clips: MadeClips) -> dict[str, NDArray[np.float64]]:
+    """Mean logit of each clip, real ones first: (2 * clips,) for each kind of fake."""
+
+    def means(faces: list[Image]) -> NDArray[np.float64]:
+        return np.stack([logits(one).mean(axis=0) for one in faces]).astype(np.float64)
+
+    real = means(clips.real)
+    return {
+        name: np.concatenate([real, means(made)])[:, clips.head[name]]
+        for name, made in clips.made.items()
+    }

@@ -11,14 +11,13 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor
 
 from aura.errors import WeightsError
 from aura.faces import CROP_SIDE
 from aura.runtime import CARD_FORMAT, open_session, sha256_file
 from aura.training.visual.crops import load
 from aura.training.visual.loop import predict
-from aura.training.visual.network import HEADS, FaceNetwork, start_from_imagenet
+from aura.training.visual.network import FaceNetwork
 from aura.training.visual.pairs import heldout_blends
 
 NAME = "visual-lite"
@@ -31,43 +30,22 @@ SMALLEST_HALVED = 33_000
 
 
 def read_network(run: Path) -> FaceNetwork:
-    """The front and the tails of a run, in evaluation mode.
+    """The averaged network of a run, in evaluation mode.
 
     Raises:
-        WeightsError: a head was not trained yet.
+        WeightsError: nothing was saved yet.
     """
     network = FaceNetwork()
-    start_from_imagenet(network.front)
-    for name in HEADS:
-        network.tails[name].load_state_dict(mean_tail(run, name))
+    network.load_state_dict(_saved(run)["weights"])
     return network.eval()
 
 
-def mean_tail(run: Path, head: str) -> dict[str, Tensor]:
-    """One trained tail: the mean over the ends of its cosine cycles, and its start if it had one.
-
-    Each end is already a running average; their mean errs less on new data than the last of them
-    (Izmailov et al., UAI 2018).
-
-    Raises:
-        WeightsError: no cycle was finished yet.
-    """
-    ends = [
-        torch.load(path, weights_only=True)["average"]
-        for path in sorted((run / head).glob("cycle*.pt"))
-    ]
-    if not ends:
-        raise WeightsError(f"{run / head} holds no finished cycle; train the head first")
-    return _mean(ends)
-
-
-def _mean(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    def over(name: str, value: Tensor) -> Tensor:
-        if not value.dtype.is_floating_point:
-            return value
-        return torch.stack([state[name] for state in states]).mean(dim=0)
-
-    return {name: over(name, value) for name, value in states[-1].items()}
+def _saved(run: Path) -> dict[str, Any]:
+    path = run / "average.pt"
+    if not path.is_file():
+        raise WeightsError(f"{path} is missing; train the network first")
+    saved: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    return saved
 
 
 def halve_weights(model: Any) -> Any:
@@ -93,8 +71,8 @@ def export(run: Path, folder: Path, weights: Path, metrics: Path) -> Path:
     """Write `visual-lite.onnx` and its card.
 
     Args:
-        run: what the loop wrote. folder: what `crops.prepare` wrote, for the parity check.
-        weights: the folder to write to. metrics: JSON that `evaluate` wrote.
+        run: a network's folder that the loop wrote. folder: what `crops.prepare` wrote, for the
+            parity check. weights: the folder to write to. metrics: JSON that `evaluate` wrote.
 
     Raises:
         WeightsError: the exported file answers differently from the network.
@@ -121,10 +99,6 @@ def export(run: Path, folder: Path, weights: Path, metrics: Path) -> Path:
     if error > MAX_LOGIT_ERROR:
         fresh.unlink()
         raise WeightsError(f"{path} differs from the network by {error:.3f} logits; not usable")
-    config = {
-        name: json.loads(torch.load(run / name / "latest.pt", weights_only=True)["config"])
-        for name in HEADS
-    }
     text = json.loads(CARD.read_text(encoding="utf-8"))
     card = {
         "format": CARD_FORMAT,
@@ -139,7 +113,7 @@ def export(run: Path, folder: Path, weights: Path, metrics: Path) -> Path:
         },
         "training": {
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-            "config": config,
+            "config": json.loads(_saved(run)["config"]),
             **{field: text[field] for field in TRAINING_FIELDS},
         },
         "metrics": json.loads(metrics.read_text(encoding="utf-8")),

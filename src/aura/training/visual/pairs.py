@@ -10,126 +10,159 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aura.faces import CROP_SIDE
-from aura.training.visual.augment import Treatment, untouched
+from aura.training.visual.augment import Treatment, first_life, untouched
+from aura.training.visual.bank import FACE, MOVED, WHOLE, Bank
 from aura.training.visual.blends import blend_pair
 from aura.training.visual.crops import CANVAS_SIDE, CANVAS_SPAN, Crops, load
-from aura.training.visual.redrawn import Generators, drawn_pair, redrawn_pair
+from aura.training.visual.redrawn import Generators, drawn_pair, plain_face, redrawn_pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from aura.training.visual.bank import Drawing
+
 Image = NDArray[np.uint8]
 Random = np.random.Generator
+Pair = tuple[Image, Image]
 PARTNERS = 16  # faces of which the one that is turned most alike is pasted: swaps keep the pose
 HELDOUT_FFHQ = 0.08  # share of sharp photos among held-out people: that of the corpora
+PLAIN_SHARE = 0.1  # of redrawn faces: smoothed by a filter instead
+
+# How much a pair of each kind counts for the two heads (`network.HEADS`). A wholly drawn picture
+# has no border to find, and a blend of photos holds no generated pixel: each counts little or
+# nothing for the head that it is not about.
+WEIGHTS = {
+    "blend": (1.0, 0.3),
+    "redrawn": (1.0, 1.0),
+    "drawn": (0.0, 1.0),
+    "driven": (0.0, 1.0),
+    "portrait": (0.0, 1.0),
+}
 
 
-def blend_sample(
-    crops: Crops,
-    random: Random,
-    split: str,
-    ffhq_share: float,
-    other_share: float,
-    *,
-    treated: bool = True,
-) -> tuple[Image, Image]:
-    """One (real, blended) pair of aligned 224-pixel faces, treated alike."""
-    source = "ffhq" if random.random() < ffhq_share else "lfw"
-    pool = crops.where(source, split)
-    index = int(random.choice(pool))
-    other = None
-    if random.random() < other_share:
-        other = np.array(crops.images[int(random.choice(pool))])
-    nose = (float(crops.nose[index, 0]), float(crops.nose[index, 1]))
-    real, fake = blend_pair(np.array(crops.images[index]), random, CANVAS_SPAN, nose, other)
-    treat = _treatment(random, treated)
-    return treat(real), treat(fake)
+class PairMaker:
+    """Makes pairs of photos of one split.
 
-
-def redrawn_sample(
-    crops: Crops,
-    random: Random,
-    split: str,
-    generators: Generators,
-    *,
-    ffhq_share: float,
-    other_share: float,
-    whole: bool = False,
-    name: str | None = None,
-    treated: bool = True,
-) -> tuple[Image, Image]:
-    """One (real, drawn by a generator) pair of aligned 224-pixel faces, treated alike.
-
-    `whole`: the whole picture is drawn, else a part of the face, blended in.
+    Args:
+        crops: the photos. split: "train" or "dev". ffhq_share: of sharp photos.
+        other_share: of blends and redrawn faces that show another person.
     """
-    pool = crops.where("ffhq" if random.random() < ffhq_share else "lfw", split)
-    index = int(random.choice(pool))
-    image = np.array(crops.images[index])
-    if whole:
-        real, fake = drawn_pair(image, random, generators, name)
-    else:
+
+    def __init__(self, crops: Crops, split: str, *, ffhq_share: float, other_share: float) -> None:
+        self._crops, self._ffhq_share, self._other_share = crops, ffhq_share, other_share
+        self._pools = {name: crops.where(name, split) for name in ("lfw", "ffhq", "stylegan")}
+
+    def photo(self, index: int) -> Image:
+        """(256, 256, 3) uint8."""
+        return np.array(self._crops.images[index])
+
+    def pick(self, random: Random) -> int:
+        """The index of a random photo."""
+        source = "ffhq" if random.random() < self._ffhq_share else "lfw"
+        return int(random.choice(self._pools[source]))
+
+    def nose(self, index: int) -> tuple[float, float]:
+        """See `blends.face_mask`."""
+        x, y = self._crops.nose[index]
+        return float(x), float(y)
+
+    def alike(self, random: Random, index: int) -> int:
+        """Another photo, of a face that is turned about as this one is."""
+        partners = np.array([self.pick(random) for _ in range(PARTNERS)])
+        turned = np.abs(self._crops.nose[partners] - self._crops.nose[index]).sum(axis=1)
+        return int(partners[turned.argmin()])
+
+    def blend(self, random: Random, base: Callable[[Image], Image]) -> Pair:
+        """(real, blend of photos); `base` is what the picture went through before."""
+        index = self.pick(random)
         other = None
-        if random.random() < other_share:
-            partners = random.choice(pool, PARTNERS)
-            turned = np.abs(crops.nose[partners] - crops.nose[index]).sum(axis=1)
-            other = np.array(crops.images[int(partners[turned.argmin()])])
-        nose = (float(crops.nose[index, 0]), float(crops.nose[index, 1]))
-        real, fake = redrawn_pair(
-            image, random, CANVAS_SPAN, generators, nose_shift=nose, other=other, name=name
+        if random.random() < self._other_share:
+            other = self.photo(self.alike(random, index))
+        return blend_pair(base(self.photo(index)), random, CANVAS_SPAN, self.nose(index), other)
+
+    def redrawn(
+        self,
+        random: Random,
+        base: Callable[[Image], Image],
+        draw: Callable[[int], Drawing | None],
+    ) -> Pair | None:
+        """(real, the same with a face that `draw` drew of some photo); None: nothing is drawn."""
+        index = self.pick(random)
+        drawing = draw(index)
+        if drawing is None:
+            return None
+        source = index if drawing.photo < 0 else drawing.photo
+        another = random.random() < self._other_share
+        target = self.alike(random, source) if another else source
+        return redrawn_pair(
+            base(self.photo(target)),
+            random,
+            CANVAS_SPAN,
+            drawing,
+            nose_shift=self.nose(target),
+            another=another,
         )
-    treat = _treatment(random, treated)
-    return treat(real), treat(fake)
 
+    def drawn(self, random: Random, draw: Callable[[int], Drawing | None]) -> Pair | None:
+        """(real, all of it drawn); None: nothing is drawn yet."""
+        index = self.pick(random)
+        drawing = draw(index)
+        if drawing is None:
+            return None
+        return drawn_pair(
+            self.photo(index if drawing.photo < 0 else drawing.photo), random, drawing
+        )
 
-def generated_sample(crops: Crops, random: Random, split: str) -> tuple[Image, Image]:
-    """One (photo, StyleGAN portrait) pair of different people, treated alike."""
-    real = np.array(crops.images[int(random.choice(crops.where("ffhq", split)))])
-    fake = np.array(crops.images[int(random.choice(crops.where("stylegan", split)))])
-    treat = Treatment(random, CANVAS_SIDE, CROP_SIDE)
-    return treat(real), treat(fake)
+    def portrait(self, random: Random) -> Pair:
+        """(photo, StyleGAN2 portrait) of different people."""
+        real, fake = (int(random.choice(self._pools[s])) for s in ("ffhq", "stylegan"))
+        return self.photo(real), self.photo(fake)
 
 
 def training_batches(
     folder: Path, config: Mapping[str, Any], seed: int
-) -> Iterator[tuple[Image, NDArray[np.float32]]]:
-    """Endless batches: images (B, 224, 224, 3) uint8 RGB and labels (B,) float32, 1 = fake.
+) -> Iterator[tuple[Image, NDArray[np.float32], NDArray[np.float32]]]:
+    """Endless batches of pairs.
 
-    `config` gives the pairs per batch of each kind, see `config.json`.
+    Images (B, 224, 224, 3) uint8 RGB; labels (B,) float32, 1 = fake; and what each counts for the
+    two heads, (B, 2) float32. `config` names the odds of each kind of pair, see `config.json`.
     """
     cv2.setNumThreads(1)
-    crops = load(folder)
     random = np.random.default_rng(seed)
-    drawn = config["redrawn_pairs"] + config["drawn_pairs"]
-    generators = Generators(folder) if drawn else None
+    crops = load(folder)
+    bank = Bank(folder)
+    maker = PairMaker(
+        crops,
+        "train",
+        ffhq_share=config["ffhq_share"],
+        other_share=config["other_person_share"],
+    )
+    kinds, odds = list(config["kinds"]), list(config["kinds"].values())
     while True:
+        bank.refresh()
         images: list[Image] = []
-        for _ in range(config["blend_pairs"]):
-            images += blend_sample(
-                crops, random, "train", config["ffhq_share"], config["other_person_share"]
-            )
-        labels = [0.0, 1.0] * config["blend_pairs"]
-        for _ in range(config["generated_pairs"]):
-            images += generated_sample(crops, random, "train")
-        labels += [0.0, 1.0] * config["generated_pairs"]
-        if generators is not None:
-            for pair in range(drawn):
-                whole = pair >= config["redrawn_pairs"]
-                images += redrawn_sample(
-                    crops,
-                    random,
-                    "train",
-                    generators,
-                    ffhq_share=config["ffhq_share"],
-                    other_share=config["other_person_share"],
-                    whole=whole,
-                )
-        labels += [0.0, 1.0] * drawn
-        for _ in range(config["plain_photos"]):
-            # Soft, compressed photos as negatives, or every video would look generated.
-            images.append(blend_sample(crops, random, "train", config["ffhq_share"], 0.0)[0])
-            labels.append(0.0)
-        yield np.stack(images), np.array(labels, np.float32)
+        weights: list[tuple[float, float]] = []
+        for _ in range(config["batch"] // 2):
+            kind = str(random.choice(kinds, p=odds))
+            base = first_life(random)
+            pair: Pair | None = None
+            if kind == "portrait":
+                pair = maker.portrait(random)
+            elif kind == "redrawn" and random.random() < PLAIN_SHARE:
+                pair = maker.redrawn(random, base, lambda i: plain_face(maker.photo(i), random))
+            elif kind == "redrawn":
+                pair = maker.redrawn(random, base, lambda _: bank.draw(random, FACE))
+            elif kind != "blend":
+                entries = WHOLE if kind == "drawn" else MOVED
+                pair = maker.drawn(random, lambda _, e=entries: bank.draw(random, e))  # type: ignore[misc]
+            if pair is None:  # also while the bank is empty
+                kind, pair = "blend", maker.blend(random, base)
+            treat = Treatment(random, CANVAS_SIDE, CROP_SIDE)
+            images += [treat(pair[0]), treat(pair[1])]
+            weights += [WEIGHTS[kind]] * 2
+        labels = np.tile(np.array([0.0, 1.0], np.float32), len(images) // 2)
+        yield np.stack(images), labels, np.array(weights, np.float32)
 
 
 def heldout_blends(
@@ -140,12 +173,8 @@ def heldout_blends(
     `treated` ones went through the same codecs and scalings as in training, the others are as
     sharp as the photos.
     """
-    cv2.setNumThreads(1)
-    random = np.random.default_rng(seed)
-    images: list[Image] = []
-    for _ in range(pairs):
-        images += blend_sample(crops, random, "dev", HELDOUT_FFHQ, other_share, treated=treated)
-    return np.stack(images)
+    maker = PairMaker(crops, "dev", ffhq_share=HELDOUT_FFHQ, other_share=other_share)
+    return _heldout(pairs, seed, treated, lambda random: maker.blend(random, np.asarray))
 
 
 def heldout_redrawn(
@@ -154,26 +183,40 @@ def heldout_redrawn(
     pairs: int,
     seed: int,
     *,
-    whole: bool = False,
-    name: str | None = None,
+    kind: int = FACE,
     treated: bool = True,
 ) -> Image:
-    """Like `heldout_blends`, with faces drawn by a generator; half of them another person's."""
+    """Like `heldout_blends`, drawn by generators kept out of training.
+
+    `kind`: of `bank`; half of the faces (`FACE`) are another person's.
+    """
+    maker = PairMaker(crops, "dev", ffhq_share=HELDOUT_FFHQ, other_share=0.5)
+
+    def make(random: Random) -> Pair | None:
+        name = str(random.choice(generators.names))
+        if kind == FACE:
+            return maker.redrawn(
+                random,
+                np.asarray,
+                lambda i: generators.face(name, maker.photo(i), random),
+            )
+        return maker.drawn(
+            random,
+            lambda i: generators.whole(name, maker.photo(i), random, moved=kind == MOVED),
+        )
+
+    return _heldout(pairs, seed, treated, make)
+
+
+def _heldout(pairs: int, seed: int, treated: bool, make: Callable[[Random], Pair | None]) -> Image:
     cv2.setNumThreads(1)
     random = np.random.default_rng(seed)
     images: list[Image] = []
     for _ in range(pairs):
-        images += redrawn_sample(
-            crops,
-            random,
-            "dev",
-            generators,
-            ffhq_share=HELDOUT_FFHQ,
-            other_share=0.5,
-            whole=whole,
-            name=name,
-            treated=treated,
-        )
+        pair = make(random)
+        if pair is not None:
+            treat = _treatment(random, treated)
+            images += [treat(pair[0]), treat(pair[1])]
     return np.stack(images)
 
 

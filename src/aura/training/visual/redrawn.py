@@ -1,4 +1,4 @@
-"""Fakes whose face was drawn anew by one of our small generators, and pairs made with them.
+"""Fakes whose face was drawn anew by one of our generators, and pairs made with them.
 
 What the pair shares (background, light, codec) can't tell it apart; what differs is what a
 generator leaves. Windows and masks vary, and the real member is softened as well half of the
@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from aura.errors import WeightsError
-from aura.runtime import OpenVinoSession, Session
+from aura.training.visual.bank import Drawing
 from aura.training.visual.blends import (
-    CENTRE,
     DRAWN,
     change_look,
     face_mask,
@@ -24,7 +23,14 @@ from aura.training.visual.blends import (
     move,
     soften,
 )
-from aura.training.visual.generators import RECIPES, to_signal
+from aura.training.visual.generator_training import random_window, redraw_whole
+from aura.training.visual.generators import (
+    load_generator,
+    names,
+    redraw,
+    to_pixels,
+    to_signal,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,41 +38,40 @@ if TYPE_CHECKING:
 Image = NDArray[np.uint8]
 Random = np.random.Generator
 
-WINDOW = (88.0, 132.0)  # template units that a generator sees: cheeks to cheeks, or hair and neck
-PLAIN_SHARE = 0.15  # redrawn by a filter instead of a network: down and up, bilateral, median
+PLAIN_SHARE = 0.12  # redrawn by a filter instead of a network: down and up, bilateral, median
 POISSON_SHARE = 0.1
 TARGET_TOUCHED = 0.2  # share of pairs whose common background was changed
-PADDING = 16
-SOFT_REAL = 0.5  # share of wholly drawn pairs whose real member goes through a smaller size
+SOFT_REAL = 0.5  # share of wholly drawn pairs whose real member lost detail as well
 
 
 class Generators:
-    """The trained generators of a folder, by name.
-
-    Args:
-        folder: what `generators.train_generator` wrote to. heldout: those kept for measuring
-            instead of those for training.
+    """The trained generators of a folder that are kept for measuring, on the CPU.
 
     Raises:
         WeightsError: one of them is missing.
     """
 
-    def __init__(self, folder: Path, *, heldout: bool = False) -> None:
-        self.names = [name for name, r in RECIPES.items() if r.heldout == heldout]
-        self._sessions: dict[str, Session] = {}
-        for name in self.names:
-            path = folder / "generators" / f"{name}.onnx"
-            if not path.is_file():
-                raise WeightsError(f"{path} is missing; run the step `generators` first")
-            self._sessions[name] = OpenVinoSession(path, threads=1)
+    def __init__(self, folder: Path) -> None:
+        self.names = names(heldout=True)
+        self._networks = {name: load_generator(folder, name) for name in self.names}
 
-    def draw(self, name: str, image: Image) -> Image:
-        """A face picture of any size, (H, W, 3) uint8, drawn again by one generator."""
-        side = RECIPES[name].inputs
-        small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
-        drawn = self._sessions[name].run({"face": to_signal(np.asarray(small)[None])})["drawn"][0]
-        pixels = np.round(np.clip((drawn.transpose(1, 2, 0) + 1) * 127.5, 0, 255))
-        return np.ascontiguousarray(pixels, dtype=np.uint8)
+    @torch.inference_mode()
+    def face(self, name: str, image: Image, random: Random) -> Drawing:
+        """A window around the face of an aligned picture (S, S, 3), drawn again."""
+        left, top, width = random_window(random, image.shape[0])
+        out = image.copy()
+        part = np.ascontiguousarray(image[top : top + width, left : left + width])
+        drawn = redraw(self._networks[name], to_signal(torch.from_numpy(part)[None]))
+        out[top : top + width, left : left + width] = to_pixels(drawn)[0]
+        return Drawing(out, -1, (left, top, width))
+
+    @torch.inference_mode()
+    def whole(self, name: str, image: Image, random: Random, *, moved: bool = False) -> Drawing:
+        """All of an aligned picture drawn again; with another pose and expression if `moved`."""
+        chance = torch.Generator().manual_seed(int(random.integers(2**31))) if moved else None
+        signal = to_signal(torch.from_numpy(np.ascontiguousarray(image))[None])
+        drawn = redraw_whole(self._networks[name], signal, chance)
+        return Drawing(to_pixels(drawn)[0], -1, (0, 0, 0))
 
 
 def _plain(image: Image, random: Random) -> Image:
@@ -80,77 +85,39 @@ def _plain(image: Image, random: Random) -> Image:
     return np.asarray(cv2.medianBlur(image, int(random.choice([3, 5]))), dtype=np.uint8)
 
 
-def _resize(image: Image, width: int, random: Random) -> Image:
-    shrinks = image.shape[0] > width
-    ways = [cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4]
-    way = cv2.INTER_AREA if shrinks else int(random.choice(ways))
-    return np.asarray(cv2.resize(image, (width, width), interpolation=way), dtype=np.uint8)
-
-
-def _window(
-    side: int, span: float, random: Random, nose_shift: tuple[float, float]
-) -> tuple[int, int, int]:
-    """Left, top and width in pixels of the square that a generator draws."""
-    scale = side / span
-    width = min(side, round(random.uniform(*WINDOW) * scale))
-    middle = np.asarray(CENTRE) + (span - 112.0) / 2 + 0.5 * np.asarray(nose_shift)
-    middle = (middle + random.normal(0, 2.0, 2)) * scale
-    left, top = np.clip(np.round(middle - width / 2), 0, side - width).astype(int)
-    return int(left), int(top), width
-
-
-def draw_face(
-    image: Image,
-    random: Random,
-    span: float,
-    generators: Generators,
-    *,
-    nose_shift: tuple[float, float] = (0.0, 0.0),
-    name: str | None = None,
-) -> tuple[Image, NDArray[np.float32]]:
-    """The picture with its face drawn anew, and where.
-
-    Args:
-        image: (S, S, 3) uint8 RGB, an aligned face. random: source of chance.
-        span, nose_shift: see `blends.face_mask`. name: of the generator; None: any, or a filter.
-
-    Returns:
-        (S, S, 3) uint8 and (S, S) float32 in [0, 1], soft towards the window's edge.
-    """
-    side = image.shape[0]
-    left, top, width = _window(side, span, random, nose_shift)
-    part = image[top : top + width, left : left + width]
-    plain = random.random() < PLAIN_SHARE
-    chosen = str(random.choice(generators.names))
-    if name is None and plain:
-        drawn = _plain(np.ascontiguousarray(part), random)
-    else:
-        drawn = _resize(generators.draw(name or chosen, part), width, random)
+def plain_face(image: Image, random: Random) -> Drawing:
+    """A window around the face, smoothed by a filter instead of drawn by a network."""
+    left, top, width = random_window(random, image.shape[0])
     out = image.copy()
-    out[top : top + width, left : left + width] = drawn
+    part = np.ascontiguousarray(image[top : top + width, left : left + width])
+    out[top : top + width, left : left + width] = _plain(part, random)
+    return Drawing(out, -1, (left, top, width))
+
+
+def _inside(side: int, window: tuple[int, int, int]) -> NDArray[np.float32]:
+    """(S, S) float32 in [0, 1]: where a window was drawn, soft towards its edge."""
+    left, top, width = window
     inside = np.zeros((side, side), np.float32)
     edge = max(2, width // 20)
     inside[top + edge : top + width - edge, left + edge : left + width - edge] = 1.0
-    soft = cv2.GaussianBlur(inside, (0, 0), edge / 2)
-    return out, np.asarray(soft, dtype=np.float32)
+    return np.asarray(cv2.GaussianBlur(inside, (0, 0), edge / 2), dtype=np.float32)
 
 
 def redrawn_pair(
     image: Image,
     random: Random,
     span: float,
-    generators: Generators,
+    drawing: Drawing,
     *,
     nose_shift: tuple[float, float] = (0.0, 0.0),
-    other: Image | None = None,
-    name: str | None = None,
+    another: bool = False,
     touched: float = TARGET_TOUCHED,
 ) -> tuple[Image, Image]:
     """A real picture and the same with its face, or a part of it, drawn by a generator.
 
     Args:
-        image, random, span, nose_shift, other: see `blends.blend_pair`.
-        generators: to draw with. name: of the only one to use.
+        image, random, span, nose_shift: see `blends.blend_pair`.
+        drawing: the face to put in. another: it is another person's, whose colour has to fit.
         touched: share of pairs whose common background is changed too.
 
     Returns:
@@ -158,13 +125,12 @@ def redrawn_pair(
     """
     mask = face_mask(image.shape[0], span, random, nose_shift, DRAWN)
     target = change_look(image, random) if random.random() < touched else image
-    source = target if other is None else match_colour(other, target, mask)
-    drawn, inside = draw_face(source, random, span, generators, nose_shift=nose_shift, name=name)
+    drawn = match_colour(drawing.picture, target, mask) if another else drawing.picture
     if random.random() < 0.5:
         drawn = change_look(drawn, random)
     if random.random() < 0.5:
         drawn = move(drawn, random)
-    mask = mask * inside
+    mask = mask * _inside(image.shape[0], drawing.window)
     # A generator's face is pasted in whole more often than a self-blend's.
     if random.random() < 0.5:
         mask = mask / max(float(mask.max()), 1e-3)
@@ -187,25 +153,16 @@ def _poisson(source: Image, target: Image, mask: Any) -> Image:
     return np.asarray(out, dtype=np.uint8)
 
 
-def drawn_pair(
-    image: Image, random: Random, generators: Generators, name: str | None = None
-) -> tuple[Image, Image]:
+def drawn_pair(image: Image, random: Random, drawing: Drawing) -> tuple[Image, Image]:
     """A real picture and the whole of it drawn by a generator, as driven portraits are.
 
-    The real member is softened in half of the pairs: what is left to see is how, not that, detail
+    The real member loses detail in half of the pairs: what is left to see is how, not that, detail
     was lost.
     """
-    chosen = name or str(random.choice(generators.names))
-    side = image.shape[0]
-    # A generator's picture has an edge of its own, which is cut off: crops of videos have none.
-    padded = cv2.copyMakeBorder(image, *(PADDING,) * 4, cv2.BORDER_REFLECT_101)
-    drawn = _resize(generators.draw(chosen, np.asarray(padded, np.uint8)), len(padded), random)
-    drawn = np.ascontiguousarray(drawn[PADDING:-PADDING, PADDING:-PADDING])
-    drawn = match_colour(drawn, image, np.ones((side, side), np.float32))  # colour is no trace
+    drawn = match_colour(drawing.picture, image, np.ones(image.shape[:2], np.float32))
     if random.random() < 0.4:
         blurred = cv2.GaussianBlur(drawn, (0, 0), random.uniform(0.8, 2.0))
         amount = random.uniform(0.2, 1.0)
         sharp = cv2.addWeighted(drawn, 1 + amount, blurred, -amount, 0)
         drawn = np.asarray(sharp, dtype=np.uint8)
-    real = soften(image, random) if random.random() < SOFT_REAL else image
-    return real, drawn
+    return _plain(image, random) if random.random() < SOFT_REAL else image, drawn
