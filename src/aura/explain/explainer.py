@@ -32,6 +32,7 @@ from aura.explanation import (
 )
 from aura.faces import align
 from aura.findings import worst_moments
+from aura.runtime import model_card
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -64,12 +65,15 @@ DOES_NOT_SHOW = (
     "compression, light, hair or make-up there.",
     "The map has 7 by 7 cells over the face, and each cell looks far beyond its own borders: it "
     "can't show an outline.",
-    "Measured on 12 manipulated clips for tuning (2026-11-22): blurring the marked places lowered "
-    "the score more than blurring others in 67 % of comparisons (95 % interval 49 to 83, chance "
-    "50). As a whole the maps do not clearly beat chance: only those that stood both tests count.",
     "It explains the visual detectors on single pictures, neither the voice, nor lips and voice, "
     "nor the verdict as a whole.",
 )
+
+
+def how_they_hold() -> str:
+    """How well the maps of the weights in use stood the deletion test, as their card says it."""
+    told = model_card(MODEL).metrics.get("heat maps")
+    return str(told) if told else "Whether the maps hold was not measured for these weights."
 
 
 @dataclass(frozen=True)
@@ -160,7 +164,7 @@ class Explainer:
                 "explanation": Explanation(
                     method=METHOD,
                     shows=SHOWS,
-                    does_not_show=DOES_NOT_SHOW,
+                    does_not_show=(*DOES_NOT_SHOW, how_they_hold()),
                     missing=tuple(missing),
                     maps=tuple(maps),
                     maps_reliable=sum(one.reliable for one in maps),

@@ -116,7 +116,7 @@ def export(run: Path, folder: Path, weights: Path, metrics: Path) -> Path:
             "config": json.loads(_saved(run)["config"]),
             **{field: text[field] for field in TRAINING_FIELDS},
         },
-        "metrics": json.loads(metrics.read_text(encoding="utf-8")),
+        "metrics": json.loads(metrics.read_text(encoding="utf-8")) | text["metrics"],
         "limits": text["limits"],
     }
     target = weights / f"{NAME}.json"
