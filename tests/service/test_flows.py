@@ -80,6 +80,8 @@ def fleet(
             "AURA_STORAGE_SECONDS": "1",
             "AURA_STORAGE_PAUSE": "0.3",
             "AURA_SECRET": "flows",
+            "AURA_SWEEP_SECONDS": "0.5",
+            "AURA_ORPHAN_SECONDS": "3600",
             "AURA_WHATSAPP_PROGRESS_SECONDS": "600",  # a busy machine takes long,
             "AURA_WHATSAPP_API_SECONDS": "20",  # and what is taken for lost is sent again
             "AURA_PUBLIC_URL": "https://aura.test",

@@ -131,7 +131,7 @@ def api(meta: Meta, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     with pytest.MonkeyPatch.context() as patch:
         # What is done at once in the background would come in between; `test_flows` has it.
         patch.setattr(RealBot, "work", lambda _: None)
-        for name, value in {**meta.environment(), "AURA_WHATSAPP_DAILY": "4"}.items():
+        for name, value in {**meta.environment(), "AURA_WHATSAPP_DAILY": "2"}.items():
             patch.setenv(name, value)
         folder = tmp_path_factory.mktemp("whatsapp")
         options = {"max_duration": 3.0, "max_upload": 200_000, "public_url": "https://aura.test/"}
@@ -406,12 +406,12 @@ def test_a_dead_job_is_told_once_and_its_verdict_after_a_requeue(bot: Bot, clip:
 
 
 def test_limits_hold_for_each_sender_and_are_said_once_a_day(bot: Bot, clip: bytes) -> None:
-    for n in range(6):
+    for n in range(4):
         bot.get(media("video", bot.meta.offer(clip + n.to_bytes(2, "big"))))
     bot.get(media("video", bot.meta.offer(clip), UTE))
-    assert len(bot.jobs()) == 5
+    assert len(bot.jobs()) == 3
     said = [one for one in bot.meta.to(ANN) if not one.startswith("Received")]
-    assert said == ["That was your 4. analysis of today; more from 00:00 UTC on."]
+    assert said == ["That was your 2. analysis of today; more from 00:00 UTC on."]
 
 
 def test_a_group_is_answered_once_and_nothing_from_it_is_fetched(bot: Bot, clip: bytes) -> None:

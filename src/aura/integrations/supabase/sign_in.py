@@ -95,20 +95,25 @@ class SignIn:
         return key.key, (key.algorithm_name,)
 
     def _known(self, name: str) -> jwt.PyJWK | None:
-        with self._lock:
-            now = time.monotonic()
-            stale = now - self._fetched > KEEP_KEYS or name not in self._keys
-            if stale and now - self._asked > ASK_AGAIN:
-                self._asked = now
-                self._fetch(now)
-            if self._fetched == float("-inf"):
-                raise Problem(
-                    503,
-                    "sign_in_away",
-                    "who you are can't be found out now; try again",
-                    {"Retry-After": str(round(ASK_AGAIN))},
-                )
-            return self._keys.get(name)
+        never = self._fetched == float("-inf")
+        stale = name not in self._keys or time.monotonic() - self._fetched > KEEP_KEYS
+        # One asks; the others go on with what is known, and wait only where nothing is.
+        if stale and self._lock.acquire(blocking=never):
+            try:
+                now = time.monotonic()
+                if now - self._asked > ASK_AGAIN:
+                    self._asked = now
+                    self._fetch(now)
+            finally:
+                self._lock.release()
+        if self._fetched == float("-inf"):
+            raise Problem(
+                503,
+                "sign_in_away",
+                "who you are can't be found out now; try again",
+                {"Retry-After": str(round(ASK_AGAIN))},
+            )
+        return self._keys.get(name)
 
     def _fetch(self, now: float) -> None:
         """Fetch the project's keys; those that are known stay when it is away."""
