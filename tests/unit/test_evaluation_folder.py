@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from dataclasses import replace
@@ -163,6 +164,18 @@ def test_the_page_is_whole_asks_for_nothing_and_takes_names_literally(tmp_path):
         assert words in text
     assert page.tags.count("svg") == 6
     assert "url(http" not in (folder / "report.html").read_text()
+
+
+def test_no_cell_is_a_formula_for_a_spreadsheet(tmp_path):
+    clips = [replace(one, source="=HYPERLINK(0)") for one in made_up()]
+    folder = folder_of(tmp_path, clips)
+    write_evaluation(folder)
+    with (folder / "slices.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = {row["name"] for row in rows}
+    assert any("HYPERLINK" in name for name in names)
+    assert not any(name.startswith(("=", "+", "-", "@")) for name in names)
+    float(rows[0]["auc"])  # figures stay numbers, negative ones too
 
 
 def test_selection_data_and_few_clips_are_said_aloud(tmp_path):

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from aura.metrics import Estimate
 
 METRICS_FORMAT = 1
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet runs begins so
 PAGE, TABLES = "report.html", "tables.md"
 
 
@@ -201,8 +202,17 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows([_no_formula(cell) for cell in row] for row in rows)
     return text.getvalue()
+
+
+def _no_formula(cell: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula: names come from files and lists of others.
+
+    >>> _no_formula("=HYPERLINK(0)"), _no_formula("talk.mp4"), _no_formula(-0.5)
+    ("'=HYPERLINK(0)", 'talk.mp4', -0.5)
+    """
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
 
 
 def _cells(measured: Measured) -> list[Any]:
