@@ -399,6 +399,16 @@ def test_markup_in_names_and_reports_comes_out_as_text(local: Api) -> None:
             assert "49" not in "".join(page.text).replace(job, "").split("onerror")[1][:40]
 
 
+def test_flagged_moments_stand_beside_a_verdict_without_a_sign(local: Api) -> None:
+    report = hostile_report()
+    report["prediction"]["overall_class"] = "real"
+    told = "Yet single moments stand out: 2 in the table"
+    with local.client() as client:
+        assert told in client.get(f"/results/{done(local, report=report)}").text
+        report["prediction"].update(segments=[], audio_anomalies=[])
+        assert told not in client.get(f"/results/{done(local, report=report)}").text
+
+
 def test_the_page_speaks_german_and_remembers_it(local: Api) -> None:
     report = hostile_report()
     job = done(local, report=report)
