@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 
 TESTS = Path(__file__).parents[1] / "tests" / "unit"
-NAMES = ("facetorch-b7", "videomae-deepfake", "wav2vec2-deepfake", "gend-clip-l14")
+NAMES: tuple[str, ...] = ("facetorch-b7", "videomae-deepfake", "wav2vec2-deepfake", "gend-clip-l14")
+NAMES += ("wav2vec2-voice-clone",)
 TRIES = 5
 REPO = "someone/full-size"
 
@@ -108,29 +109,55 @@ def measured(name: str) -> dict[str, Any]:
     }
 
 
+def analysed(profile: str) -> dict[str, Any]:
+    """Analyse the sample of eight seconds with what was pulled; seconds, memory, what ran."""
+    import aura  # noqa: PLC0415
+    from aura.sample import render_sample  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = render_sample(Path(folder) / "sample.mp4")
+        began, cpu = time.perf_counter(), time.process_time()
+        report = aura.analyze(path, profile=profile)
+        seconds, used = time.perf_counter() - began, time.process_time() - cpu
+    return {
+        "profile": profile,
+        "clip_seconds": report.metadata.video_duration_sec,
+        "seconds": seconds,
+        "cpu_seconds": used,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+        "detectors": {one.name: one.status for one in report.detectors},
+    }
+
+
 def main(names: list[str]) -> None:
-    """Pull and measure each in processes of its own; a table on standard output."""
+    """Pull and measure each in processes of its own, then analyse; on standard output."""
     print(f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC, load {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as home:
         environment = {**os.environ, "AURA_HOME": home}
         for name in names or NAMES:
             found: dict[str, Any] = {"network": name}
             for step in ("pulled", "measured"):
-                code = (
-                    f"import sys, json; sys.path.insert(0, {str(TESTS)!r}); "
-                    f"from benchmarks import public; "
-                    f"print('\\n' + json.dumps(public.{step}({name!r})))"
-                )
-                done = subprocess.run(
-                    [sys.executable, "-W", "ignore", "-c", code],
-                    env=environment,
-                    check=True,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                )
-                found |= json.loads(done.stdout.strip().splitlines()[-1])
+                found |= _in_process(f"{step}({name!r})", environment)
+            print(json.dumps({k: _short(v) for k, v in found.items()}), flush=True)
+        for profile in () if names else ("ensemble", "frontier"):
+            found = _in_process(f"analysed({profile!r})", environment)
             print(json.dumps({k: _short(v) for k, v in found.items()}), flush=True)
         print(f"load {os.getloadavg()[0]:.1f}")
+
+
+def _in_process(call: str, environment: dict[str, str]) -> dict[str, Any]:
+    code = (
+        f"import sys, json; sys.path.insert(0, {str(TESTS)!r}); from benchmarks import public; "
+        f"print('\\n' + json.dumps(public.{call}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env=environment,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return dict(json.loads(done.stdout.strip().splitlines()[-1]))
 
 
 def _short(value: Any) -> Any:

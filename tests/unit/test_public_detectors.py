@@ -148,3 +148,10 @@ def test_a_short_note_is_one_window_and_a_shorter_one_too_little():
     assert found.reason == "Too little speech: 1.5 s, never 2 s in a row."
     (found,) = VoiceDetector("audio_wav2vec2", Brightness()).conclude()
     assert found.reason == "The file has no audio track."
+
+
+def test_motion_of_film_sampled_ten_times_a_second_is_seen_at_the_same_pace():
+    detector = ClipDetector("temporal_videomae", Brightness(frames=16, side=224))
+    detector.observe(chunk(track(31, step=0.1)))
+    (found,) = detector.conclude()
+    assert [(round(w.start, 1), round(w.end, 1)) for w in found.windows] == [(0.0, 3.0)]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 NO_FACE = "No face was found."
 BATCH = 4  # pictures a run; the last batch is padded, so that the engine sees one shape
 CLIP_STEP = 2  # clips overlap by this part: every second half
+FACE_STEP = 0.15  # seconds between faces of a row, at least: five a second, also where ten are had
 MAX_GAP = 1.0  # seconds between faces of one clip; a longer one is a cut or another shot
 VOICE_SECONDS = 4.0
 VOICE_LEAST = 2.0  # seconds of sound in the only window of a short recording
@@ -129,6 +130,8 @@ class ClipDetector:
         for track in chunk.tracks:
             faces = self._people.setdefault(track.subject, _Faces())
             for time, crop in zip(track.times.tolist(), track.crops, strict=True):
+                if faces.times and time - faces.times[-1] < FACE_STEP:
+                    continue
                 if faces.times and time - faces.times[-1] > MAX_GAP:
                     faces.times, faces.crops = [], []
                 faces.times.append(time)
