@@ -14,6 +14,7 @@ from deployment import Deployment
 from in_thread import serving
 from made import finished_report, wish
 
+from aura.service.access import BURST_LIMIT
 from aura.service.jobs import utc_now
 from aura.service.keys import create_key, revoke_key
 
@@ -175,6 +176,17 @@ def test_a_flood_is_stopped(tmp_path: Path) -> None:
         assert form.status_code == 429
         assert answer.status_code in {422, 429}
         assert len(client.get("/jobs").json()["jobs"]) == 3
+
+
+def test_by_default_a_flood_with_a_key_is_stopped_and_the_only_user_is_not(tmp_path: Path) -> None:
+    for only_local, status in ((False, 429), (True, 422)):
+        with serving(tmp_path / str(only_local), only_local=only_local) as api:
+            key = None if only_local else key_for(api, "ann")
+            for _ in range(BURST_LIMIT):
+                api.service.store.submit(wish("local" if only_local else "ann"))
+            with api.client(key) as client:
+                answer = client.post("/analyze-video", files={"file": ("a.mp4", b"x")})
+            assert answer.status_code == status, answer.text
 
 
 class TestSingleUserMode:

@@ -35,6 +35,7 @@ audit = get_logger("audit")
 LOCAL_USER = "local"
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 BURST_SECONDS = 60.0
+BURST_LIMIT = 120  # submissions within so long, where the settings say nothing
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 bearer = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer aura_...`")
@@ -52,13 +53,18 @@ class User:
 
 
 def limits_of(
-    settings: Settings, daily: int | None = None, concurrent: int | None = None
+    settings: Settings,
+    daily: int | None = None,
+    concurrent: int | None = None,
+    burst: int = BURST_LIMIT,
 ) -> Limits:
-    """A key's own limits, or the settings' where it has none."""
+    """A key's own limits, or the settings' where it has none; `burst` where those are silent."""
+    if settings.burst_limit is not None:
+        burst = settings.burst_limit
     return Limits(
         daily=daily or settings.daily_limit or None,
         concurrent=concurrent or settings.concurrent_limit or None,
-        burst=settings.burst_limit or None,
+        burst=burst or None,
         burst_seconds=BURST_SECONDS,
     )
 
@@ -83,7 +89,7 @@ async def identify(
     service: Service = request.app.state.service
     if not request.app.state.keys_needed:
         _check_local(request)
-        limits = limits_of(service.settings)
+        limits = limits_of(service.settings, burst=0)
         return User(LOCAL_USER, None, frozenset(SCOPES), limits)
     text = credentials.credentials if credentials else key_header
     token = request.cookies.get(COOKIE)

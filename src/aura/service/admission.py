@@ -26,8 +26,9 @@ class LimitReached(AuraError):
 
     kind = "limit_reached"
 
-    def __init__(self, message: str, retry_after: float) -> None:
+    def __init__(self, message: str, retry_after: float, owner: str = "") -> None:
         super().__init__(message)
+        self.owner = owner
         self.retry_after = retry_after
 
 
@@ -89,11 +90,13 @@ def check_limits(connection: Connection, owner: str, limits: Limits, now: dateti
                 f"{limits.burst} submissions within {limits.burst_seconds:g} s are allowed; "
                 "send them more slowly",
                 limits.burst_seconds,
+                owner,
             )
     if limits.daily is not None and count(jobs.created_at >= midnight) >= limits.daily:
         raise LimitReached(
             f"{limits.daily} submissions a day are allowed; the next day begins at 00:00 UTC",
             (midnight + DAY - now).total_seconds(),
+            owner,
         )
     if limits.concurrent is not None:
         active = count(jobs.state.in_([state.value for state in ACTIVE]))
@@ -101,6 +104,7 @@ def check_limits(connection: Connection, owner: str, limits: Limits, now: dateti
             raise LimitReached(
                 f"{limits.concurrent} unfinished jobs at once are allowed; wait for one to end",
                 10.0,
+                owner,
             )
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI, Request
 
 log = get_logger("api")
+audit = get_logger("audit")
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -121,6 +122,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(LimitReached)
     def on_limit(_request: Request, error: LimitReached) -> JSONResponse:
+        audit.warning("limit_reached", user=error.owner, why=str(error))
         wait = {"Retry-After": str(max(1, round(error.retry_after)))}
         return problem_response(429, error.kind, str(error), wait)
 

@@ -79,8 +79,9 @@ class Settings:
     daily_limit: int = 0
     """Submissions a user a day, where the key says nothing else; 0: without limit."""
     concurrent_limit: int = 0
-    burst_limit: int = 0
-    """Submissions a user within a minute."""
+    burst_limit: int | None = None
+    """Submissions a user within a minute, 0: without limit; not set: 120, but for the only user of
+    a service that needs no keys."""
     cache_scope: str = "everyone"
     """Who is answered from another's analysis of the same bytes: everyone, owner, off."""
 
@@ -171,6 +172,8 @@ def _parse(name: str, text: str, kind: Any) -> Any:
         return tuple(part.strip() for part in text.split(",") if part.strip())
     if kind is bool:
         return text.lower() not in {"0", "false", "no", "off"}
+    if isinstance(kind, types.UnionType):  # a number, or not set
+        kind = typing.get_args(kind)[0]
     try:
         return kind(text)
     except ValueError:
