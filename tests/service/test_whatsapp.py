@@ -33,6 +33,7 @@ from meta import (
 )
 
 from aura.service.artifacts import described
+from aura.service.guarded import AddressRefused
 from aura.service.jobs import Error, JobState, utc_now
 from aura.service.tables import detection_jobs, whatsapp_inbox, whatsapp_outbox, whatsapp_senders
 from media_factory import Sound, moving_texture, texture, tone, write_clip, write_sound
@@ -566,13 +567,25 @@ def test_what_meta_can_never_deliver_is_given_up_and_holds_up_nobody(bot: Bot) -
     assert len(bot.meta.sent) == 1
 
 
-def test_the_token_goes_to_no_other_host_whatever_meta_names(bot: Bot, clip: bytes) -> None:
+def test_the_token_goes_to_no_other_host_whatever_meta_names(
+    bot: Bot, clip: bytes, tmp_path: Path
+) -> None:
+    from aura.integrations.whatsapp.client import CloudApi
+    from aura.integrations.whatsapp.settings import read_whatsapp_settings
+
+    settings = read_whatsapp_settings()
+    assert settings is not None
     with meta_api() as stranger:
         media_id = bot.meta.offer(clip)
+        stranger.media[media_id] = clip
         bot.meta.media_url = f"http://{stranger.host}/media/{media_id}"
-        bot.get(media("video", media_id))
-        assert bot.count(whatsapp_inbox, attempts=1, state="new") == 1
+        # The guarded client would let it pass: what refuses is the list of hosts for the token.
+        api = CloudApi(settings, (bot.meta.host, stranger.host))
+        with pytest.raises(AddressRefused, match="does not get the token"):
+            api.fetch(media_id, tmp_path / "got", len(clip))
         assert stranger.tokens == set()
+        bot.get(media("video", media_id))
+        assert bot.count(whatsapp_inbox, attempts=1, state="new") == 1  # tried again later
     assert bot.jobs() == []
 
 
