@@ -66,3 +66,12 @@ def test_results_of_other_options_are_not_taken_for_those_asked_for():
     plain = Settings("lite").config_sha256
     assert Settings("lite", without=("sync",)).config_sha256 != plain
     assert load_profile("lite").without(["sync"]).detector("sync").models == ()
+
+
+def test_the_shipped_profile_has_levels_and_says_which_of_them_it_can_promise():
+    lite = load_profile("lite")
+    assert lite.allowing(0.05).fusion.fake_from >= lite.fusion.fake_from
+    assert lite.allowing(0.01).fusion.fake_from >= lite.allowing(0.05).fusion.fake_from
+    for one in lite.false_alarms:
+        assert one.guaranteed == (one.clips >= 1 / one.level - 1)
+        assert one.measured.low <= one.level <= one.measured.high

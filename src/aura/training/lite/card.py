@@ -17,6 +17,7 @@ KINDS = {
     "voice_whole": "a voice synthesised anew throughout",
     "dub_whole": "another voice throughout",
 }
+TOO_MANY = 0.1  # more false alarms than untouched clips gave: told in words
 DOTS = 20  # width of a bar in the reliability diagram
 
 
@@ -221,6 +222,10 @@ def _certainty(f: dict[str, Any]) -> str:
         for one in f["levels"]
     ]
     material, trust = f["material"], f["trust"]
+    worst = ", ".join(
+        f"{_rate(one)} ({level})"
+        for level, one in material["called in the worst of their copies"].items()
+    )
     needed = ", ".join(
         f"{count} for {level}" for level, count in material["needed for a promise"].items()
     )
@@ -234,14 +239,16 @@ def _certainty(f: dict[str, Any]) -> str:
         "## How sure\n\n`aura analyze --false-alarms 1%` calls a clip manipulated only above a "
         "threshold from genuine clips (split-conformal), and leaves the rest uncertain. A promise "
         f"needs {needed} genuine clips; there are {material['genuine clips']} clips and "
-        f"{material['filmed photographs']} filmed photographs, which ask the detectors of faces "
-        "alone. The clips by themselves allow no better statement than at most "
-        f"{material['clips alone allow with 95 % confidence']:.0%} with 95 % confidence.\n\n"
+        f"{material['filmed photographs']} filmed photographs, which can raise a threshold but "
+        "promise nothing about videos. The clips allow no better statement than at most "
+        f"{material['clips alone allow with 95 % confidence']:.0%} with 95 % confidence. A clip "
+        "counts with the highest score of all its copies under the conditions above; with sources "
+        f"left out, {worst} of the genuine clips were called so in any copy.\n\n"
         + _table(
             [
                 "asked for",
                 "threshold",
-                "promised on average, for such material",
+                "promised on average",
                 "n",
                 "at most, with 95 % confidence",
                 "genuine clips of left-out sources called so",
@@ -361,10 +368,23 @@ def _misses(f: dict[str, Any]) -> str:
         for name, one in f["by method"].items()
         if one["fake"] and one["found"][0] < 0.5
     ]
+    worn = [
+        f"{CONDITIONS[name][0]} {one['alarms'][0]:.0%} of {one['real']}"
+        for name, one in f["conditions"].items()
+        if name in CONDITIONS and one["alarms"][0] > f["clips"]["alarms"][1] + TOO_MANY
+    ]
     return "\n".join(
         [
-            "## What it misses",
+            "## What it misses, and what it accuses",
             "",
+            *(
+                [
+                    f"- **Worn genuine clips get accused: {'; '.join(worn)}.** A verdict "
+                    "on such a file says little; ask for few false alarms instead."
+                ]
+                if worn
+                else []
+            ),
             *blind,
             "- Lip-sync fakes fit the voice by design: comparing the two can't see them.",
             "- Sound that is off by up to 0.2 s passes, since recorders do that too.",

@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from aura.metrics import share_interval
-from aura.profiles import SegmentConfig, load_profile, profiles_dir
+from aura.profiles import ErrorRates, SegmentConfig, load_profile, profiles_dir
 from aura.runtime import model_card
 from aura.training.calibrate import LOOKS_FOR, error_rates, fit
 from aura.training.lite import certainty, localise, worth
@@ -53,7 +53,8 @@ def refit(judged: Judged, before: Judged | None = None) -> tuple[Profile, dict[s
     fitted, notes = fit(dev, profile)
     found = worth.judged_without_source(dev, dev, profile)
     held = worth.fixed(dev, dev, profile)
-    levels, material = certainty.levels(dev, judged.cases(PHOTOGRAPHS), profile)
+    copies = [case for name in CONDITIONS for case in judged.cases(name) if not case[0].label]
+    levels, material = certainty.levels(dev, [*judged.cases(PHOTOGRAPHS), *copies], profile)
     segments, stretches = {}, {}
     for name, modality in localise.MODALITY.items():
         if judged.cases(name):
@@ -105,7 +106,7 @@ def refit(judged: Judged, before: Judged | None = None) -> tuple[Profile, dict[s
     update = {
         "segments": segments,
         "false_alarms": tuple(levels),
-        "error_rates": rates,
+        "error_rates": ErrorRates(**rates),
     }
     return fitted.model_copy(update=update), figures
 
