@@ -181,31 +181,38 @@ def thin(points: Sequence[Scored], limit: int) -> tuple[Scored, ...]:
 def find_segments(verdict: Verdict, profile: Profile) -> tuple[Segment, ...]:
     """Suspicious stretches of fused windows by the profile's rules, per person and modality.
 
-    More than `MAX_SEGMENTS`: the highest stay.
+    Where the rules find none though the person is called fake, those stretches are told that would
+    be called fake by themselves. More than `MAX_SEGMENTS`: the highest stay.
     """
     found: list[Segment] = []
     people = [one for one in verdict.subjects if one.score is not None] or [verdict.decisive]
+    plain = profile.model_copy(update={"segments": {}})
     for one in people:
-        for modality, windows in one.windows.items():
-            found += [
-                Segment(
-                    modality=modality,
-                    subject=one.subject.id if one.subject else None,
-                    start=stretch.start,
-                    end=stretch.end,
-                    score=stretch.score,
-                    detectors=tuple(
-                        item.detector
-                        for item in one.evidence
-                        if item.modality == modality
-                        and item.windows
-                        and profile.detector(item.detector).weight > 0
-                    ),
-                )
-                for stretch in find_stretches(windows, profile.segment_rule(modality))
-            ]
+        mine = _segments_of(one, profile)
+        found += mine or (_segments_of(one, plain) if one.overall_class == "fake" else [])
     worst = sorted(found, key=lambda segment: -segment.score)[:MAX_SEGMENTS]
     return tuple(sorted(worst, key=lambda segment: (segment.start, segment.end, segment.modality)))
+
+
+def _segments_of(one: SubjectVerdict, profile: Profile) -> list[Segment]:
+    return [
+        Segment(
+            modality=modality,
+            subject=one.subject.id if one.subject else None,
+            start=stretch.start,
+            end=stretch.end,
+            score=stretch.score,
+            detectors=tuple(
+                item.detector
+                for item in one.evidence
+                if item.modality == modality
+                and item.windows
+                and profile.detector(item.detector).weight > 0
+            ),
+        )
+        for modality, windows in one.windows.items()
+        for stretch in find_stretches(windows, profile.segment_rule(modality))
+    ]
 
 
 def _contribution(one: SubjectVerdict) -> dict[ModalityName, Signed | None]:
