@@ -18,7 +18,7 @@ from aura.errors import InputNotFound, UnreadableMedia, WeightsError
 analysed: list[str] = []
 
 
-def analyze(path, *, profile, faces, fps, device, hook):
+def analyze(path, *, profile, faces, fps, device, hook, without, false_alarms):
     path = Path(path)
     if not path.is_file():
         raise InputNotFound(f"{path} does not exist; check the name")
