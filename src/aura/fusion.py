@@ -270,7 +270,8 @@ def _agreement(votes: Sequence[_Vote], contribution: Mapping[Modality, float]) -
     if told:
         return sum(value * share for value, share in told) / sum(share for _, share in told)
     # Absolute contributions sum to 1: what does not cancel out is their sum.
-    return abs(sum(contribution.values())) if len(contribution) > 1 else None
+    # Rounding may leave it a hair above 1.
+    return min(abs(sum(contribution.values())), 1.0) if len(contribution) > 1 else None
 
 
 def _votes(evidence: Sequence[Evidence], profile: Profile) -> list[_Vote]:

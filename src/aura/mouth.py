@@ -1,4 +1,4 @@
-"""Steady pictures of the mouth: landmarks between detections, and the crop around the lips.
+"""Steady pictures of mouth and head: landmarks between detections, and the crops around them.
 
 Lip motion is a matter of a few pixels, so the crop must not move by itself: landmarks are
 interpolated between detections and smoothed over time before anything is cut out.
@@ -6,7 +6,7 @@ interpolated between detections and smoothed over time before anything is cut ou
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -16,8 +16,23 @@ if TYPE_CHECKING:
 
 MOUTH_SIDE = 64  # pixels of the crop
 MOUTH_SPAN = 1.6  # width of the crop in eye distances: both lips, some cheek and chin
+HEAD_SIDE = 112  # pixels of the crop that shows the head and what is beside it
+HEAD_SPAN = 5.5  # its width in eye distances: a head is about three of them wide with its hair
+OUTSIDE = 0  # luma of a head crop where the picture ends
 SMOOTHING = 0.08  # seconds, sigma of the Gaussian over landmarks: two frames at 25 a second
 REACH = 4 * SMOOTHING  # seconds of landmarks on both sides that a smoothed landmark depends on
+
+
+class _Crop(NamedTuple):
+    """Pixels of a side, eye distances that they span, and what lies outside the picture."""
+
+    side: int
+    span: float
+    border: int
+
+
+_MOUTH = _Crop(MOUTH_SIDE, MOUTH_SPAN, cv2.BORDER_REPLICATE)
+_HEAD = _Crop(HEAD_SIDE, HEAD_SPAN, cv2.BORDER_CONSTANT)
 
 RIGHT_EYE, LEFT_EYE, RIGHT_CORNER, LEFT_CORNER = 0, 1, 3, 4  # rows of the five landmarks
 
@@ -66,14 +81,57 @@ def mouth_crop(luma: NDArray[np.uint8], landmarks: NDArray[Any]) -> NDArray[np.u
         outside the picture repeats its border.
     """
     points = np.asarray(landmarks, np.float64)
+    centre = (points[RIGHT_CORNER] + points[LEFT_CORNER]) / 2
+    return _upright(luma, points, centre, _MOUTH)
+
+
+def head_crop(luma: NDArray[np.uint8], landmarks: NDArray[Any]) -> NDArray[np.uint8]:
+    """Cut the head out with what is beside it, upright between the eyes.
+
+    Args:
+        luma: (H, W) uint8. landmarks: (5, 2) pixels, as for `mouth_crop`.
+
+    Returns:
+        (112, 112) uint8, 5.5 eye distances wide, placed by `head_matrix`; `OUTSIDE` where the
+        picture ends.
+    """
+    points = np.asarray(landmarks, np.float64)
+    return _upright(luma, points, _middle(points), _HEAD)
+
+
+def head_matrix(landmarks: NDArray[Any]) -> NDArray[np.float64]:
+    """The (2, 3) similarity from picture pixels to those of a head crop."""
+    points = np.asarray(landmarks, np.float64)
+    return _matrix(points, _middle(points), _HEAD)
+
+
+def _middle(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Midway between eyes and mouth: where the nose is, but it stays when the head turns."""
+    return np.asarray(points[[RIGHT_EYE, LEFT_EYE, RIGHT_CORNER, LEFT_CORNER]].mean(axis=0))
+
+
+def _matrix(
+    points: NDArray[np.float64], centre: NDArray[np.float64], crop: _Crop
+) -> NDArray[np.float64]:
     axis = points[LEFT_EYE] - points[RIGHT_EYE]
     distance = max(float(np.hypot(*axis)), 1.0)
-    scale = MOUTH_SIDE / (MOUTH_SPAN * distance)
     cosine, sine = axis / distance
-    centre = (points[RIGHT_CORNER] + points[LEFT_CORNER]) / 2
+    rotation = crop.side / (crop.span * distance) * np.array([[cosine, sine], [-sine, cosine]])
+    return np.column_stack([rotation, (crop.side - 1) / 2 - rotation @ centre])
+
+
+def _upright(
+    luma: NDArray[np.uint8],
+    points: NDArray[np.float64],
+    centre: NDArray[np.float64],
+    kind: _Crop,
+) -> NDArray[np.uint8]:
+    side = kind.side
+    matrix = _matrix(points, centre, kind)
+    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     if scale < 0.5:
-        # warpAffine samples four neighbours only: shrink first, or a large mouth would alias.
-        reach = MOUTH_SPAN * distance
+        # warpAffine samples four neighbours only: shrink first, or a large face would alias.
+        reach = side / scale
         left, top = (np.maximum(centre - reach, 0)).astype(int)
         right, bottom = (np.maximum(centre + reach, 1)).astype(int) + 1
         part = luma[top:bottom, left:right]
@@ -83,14 +141,14 @@ def mouth_crop(luma: NDArray[np.uint8], landmarks: NDArray[Any]) -> NDArray[np.u
             luma = np.asarray(small, dtype=np.uint8)
             ratio = np.array([luma.shape[1] / part.shape[1], luma.shape[0] / part.shape[0]])
             centre = (centre - (left, top) + 0.5) * ratio - 0.5
-            scale /= factor
-    rotation = scale * np.array([[cosine, sine], [-sine, cosine]])
-    shift = (MOUTH_SIDE - 1) / 2 - rotation @ centre
+            rotation = matrix[:, :2] / factor
+            matrix = np.column_stack([rotation, (side - 1) / 2 - rotation @ centre])
     crop = cv2.warpAffine(
         luma,
-        np.column_stack([rotation, shift]),
-        (MOUTH_SIDE, MOUTH_SIDE),
+        matrix,
+        (side, side),
         flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
+        borderMode=kind.border,
+        borderValue=OUTSIDE,
     )
     return np.asarray(crop, dtype=np.uint8)

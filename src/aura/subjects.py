@@ -26,7 +26,7 @@ from aura.faces import (
     suppress,
 )
 from aura.media import Frame, SoundBlock
-from aura.mouth import MOUTH_SIDE, REACH, mouth_crop, smooth_landmarks
+from aura.mouth import HEAD_SIDE, MOUTH_SIDE, REACH, head_crop, mouth_crop, smooth_landmarks
 from aura.speech import BLOCK, SAMPLE_RATE, SpeechDetector
 
 if TYPE_CHECKING:
@@ -68,7 +68,9 @@ class Person:
     sampled: list[tuple[int, float, Any, Any, Any, float, tuple[Any, ...]]] = field(
         default_factory=list
     )
-    mouths: list[tuple[float, NDArray[np.uint8]]] = field(default_factory=list)
+    mouths: list[tuple[float, NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]] = field(
+        default_factory=list
+    )  # time, mouth, head, landmarks
     mouth_until: float = -np.inf
 
     @property
@@ -273,7 +275,9 @@ class SubjectTracker:
                 for index in inside:
                     time, luma = ready[index]
                     points = smooth[int(np.searchsorted(grid, time))]
-                    person.mouths.append((time, mouth_crop(luma, points)))
+                    person.mouths.append(
+                        (time, mouth_crop(luma, points), head_crop(luma, points), points)
+                    )
                 person.mouth_until = ready[inside[-1]][0]
             horizon = ready[-1][0] - 2 * REACH - MAX_SPAN
             person.known = [item for item in person.known if item[0] >= horizon]
@@ -369,8 +373,8 @@ def _face_track(person: Person, cuts: Sequence[str]) -> FaceTrack:
         boxes=np.array([item[3] for item in sampled], np.float32).reshape(count, 4),
         landmarks=np.array([item[4] for item in sampled], np.float32).reshape(count, 5, 2),
         quality=np.array([item[5] for item in sampled], np.float32),
-        mouth_times=np.array([time for time, _ in mouths], np.float64),
-        mouths=np.array([crop for _, crop in mouths], np.uint8).reshape(
+        mouth_times=np.array([item[0] for item in mouths], np.float64),
+        mouths=np.array([item[1] for item in mouths], np.uint8).reshape(
             len(mouths), MOUTH_SIDE, MOUTH_SIDE
         ),
         cuts={
@@ -378,4 +382,10 @@ def _face_track(person: Person, cuts: Sequence[str]) -> FaceTrack:
             for place, name in enumerate(cuts)
             if sampled
         },
+        heads=np.array([item[2] for item in mouths], np.uint8).reshape(
+            len(mouths), HEAD_SIDE, HEAD_SIDE
+        ),
+        head_landmarks=np.array([item[3] for item in mouths], np.float32).reshape(
+            len(mouths), 5, 2
+        ),
     )

@@ -72,7 +72,7 @@ def test_one_file_gives_a_panel_with_the_verdict_in_words(run, tmp_path, content
     assert words in out
     assert "talk.mp4" in out
     assert "not a finding of fact" in out
-    assert "No model for this profile yet." in out
+    assert "Motion" in out
     assert all(len(line) <= 80 for line in out.splitlines())
 
 

@@ -204,6 +204,21 @@ def test_agreement_is_high_when_modalities_say_the_same_and_low_when_they_differ
     assert decide_for_one(heard("blend", 1.0), heard("generated", -1.0)).decisive.agreement is None
 
 
+def test_agreement_of_three_modalities_is_no_hair_above_one():
+    kinds = ("visual", "temporal", "sync")
+    three = profile(
+        detectors=[
+            {"name": kind, "label": kind, "modality": kind, "weight": weight}
+            for kind, weight in zip(kinds, (0.35, 0.35, 0.3), strict=True)
+        ]
+    )
+    found = []
+    for drawn in np.random.default_rng(1).uniform(0.1, 3.0, (100, 3)).tolist():
+        evidence = [heard(kind, one, modality=kind) for kind, one in zip(kinds, drawn, strict=True)]
+        found.append(decide_for_one(*evidence, using=three).decisive.agreement)
+    assert max(found) == 1.0
+
+
 def test_one_overconfident_detector_is_limited():
     verdict = decide_for_one(heard("blend", 400.0), heard("generated", -4.0))
     assert verdict.score == pytest.approx(p_of((0.5 * 6 - 0.3 * 4) / 0.8))

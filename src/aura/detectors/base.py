@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from aura.windows import Window
@@ -35,7 +36,10 @@ class FaceTrack:
     [0, 1]. Mouth (every picture, at most 30 a second): `mouth_times` (M,) float64 seconds,
     `mouths` (M, 64, 64) uint8 luma, upright between the eyes, 1.6 eye distances wide, centred
     between the mouth corners. `cuts`: the sampled faces once more as single detectors asked for
-    them, (N, S, S, 3) uint8 RGB by name of `aura.cuts`.
+    them, (N, S, S, 3) uint8 RGB by name of `aura.cuts`. Head, at the times
+    of the mouth: `heads` (M, 112, 112) uint8 luma with what is beside it (`aura.mouth.head_crop`),
+    `head_landmarks` (M, 5, 2) float32 by which it was cut, smoothed, in pixels of the decoded
+    picture. A track of faces alone has none.
     """
 
     subject: int
@@ -48,6 +52,10 @@ class FaceTrack:
     mouth_times: NDArray[np.float64]
     mouths: NDArray[np.uint8]
     cuts: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    heads: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 112, 112), np.uint8))
+    head_landmarks: NDArray[np.float32] = field(
+        default_factory=lambda: np.zeros((0, 5, 2), np.float32)
+    )
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,7 @@ class Chunk:
         pictures = sum(
             track.crops.nbytes
             + track.mouths.nbytes
+            + track.heads.nbytes
             + sum(cut.nbytes for cut in track.cuts.values())
             for track in self.tracks
         )

@@ -8,6 +8,7 @@ from aura.detectors.audio import AudioDetector
 from aura.detectors.contract import ContractDetector
 from aura.detectors.public import ClipDetector, PictureDetector, VoiceDetector
 from aura.detectors.sync import SyncDetector
+from aura.detectors.temporal import TemporalDetector
 from aura.detectors.visual import VisualDetector
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ DETECTORS: dict[str, Callable[[str, float], Detector]] = {
     "visual-lite": lambda device, _fps: VisualDetector(device=device),
     "sync-cca": lambda device, _fps: SyncDetector(device=device),
     "audio-lite": lambda device, _fps: AudioDetector(device=device),
+    "temporal-lite": lambda device, _fps: TemporalDetector(device=device),
     "contract-v1": lambda device, fps: ContractDetector(device=device, fps=fps),
     "facetorch-b7": lambda device, _fps: PictureDetector(
         "visual_b7", "facetorch-b7", "box-380", device
