@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -52,14 +52,14 @@ def tracks_of(frames: Sequence[Frame], detector: FaceDetector) -> FaceTrack | No
 
 
 def joined(parts: Sequence[FaceTrack]) -> FaceTrack | None:
-    """One track of the pieces of one."""
+    """One track of the pieces of one, without further cuts."""
     if not parts:
         return None
     first = parts[0]
-    values = {
+    values: dict[str, Any] = {
         name: np.concatenate([getattr(part, name) for part in parts])
         for name in first.__dataclass_fields__
-        if name != "subject"
+        if name not in {"subject", "cuts"}
     }
     return type(first)(subject=first.subject, **values)
 
