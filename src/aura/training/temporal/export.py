@@ -126,7 +126,8 @@ def export(network: Network, figures: dict[str, Any], config: dict[str, Any], fo
         "parameters": figures["parameters"],
         "training": {
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-            "command": "python -m aura.training.temporal prepare, evaluate, train, then export",
+            "command": "python -m aura.training.temporal prepare --part 0/2 and --part 1/2 "
+            "(which clip lends its motion depends on the part), evaluate, train, then export",
             "seed": "drawn from clip and kind names; the fit itself draws nothing",
             "config": config,
             "data": figures["data"],
