@@ -6,6 +6,7 @@ sounds worth encoding. Everything is seeded: the same call writes the same pictu
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -100,6 +101,10 @@ def write_clip(
         output.mux(video.encode())
         if sound:
             sound.close()
+    if codec == "libsvtav1" and hasattr(os, "sched_setscheduler"):
+        # As root this encoder gives the calling thread real-time priority and leaves it there:
+        # everything that the tests start later would starve the rest of the machine.
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     return path
 
 
