@@ -330,10 +330,11 @@ def interrupt(start, clip, at, wait, *options):
 def test_ctrl_c_ends_with_130_and_one_line_and_leaves_nothing(start, long_clip, at, wait):
     for _ in range(4):
         code, out, err = interrupt(start, long_clip, at, wait, "--json")
-        # An interrupt that lands in a callback which Python guards (its import locks) or in an
-        # engine that opens a network can be swallowed there, once in many runs: no line of ours
-        # sees it, and the user presses Ctrl-C again. Four times in a row would be our fault.
-        if code == 130:
+        # An interrupt that lands in a callback which Python guards (its import locks) is swallowed
+        # by Python, and one in an engine's code may be without a word: no line of ours sees it,
+        # the analysis runs on, and the user presses Ctrl-C again. Any other ending fails at once.
+        ran_on = out.startswith("{") and not err
+        if "Exception ignored in" not in err and not ran_on:
             break
     assert (code, out, err) == (130, "", "aura: stopped; nothing was kept\n")
     assert list(start.scratch.iterdir()) == []
