@@ -64,7 +64,12 @@ def evidence_of(report: Mapping[str, Any]) -> tuple[list[Evidence], list[Subject
         )
         for entry in report["detectors"]
     ]
-    subjects = [
+    return evidence, people_of(report)
+
+
+def people_of(report: Mapping[str, Any]) -> list[Subject]:
+    """The tracked people of a report."""
+    return [
         Subject(
             one["id"],
             one["first_seen"],
@@ -75,7 +80,6 @@ def evidence_of(report: Mapping[str, Any]) -> tuple[list[Evidence], list[Subject
         )
         for one in report["subjects"]
     ]
-    return evidence, subjects
 
 
 def verdict_of_evidence(report: Mapping[str, Any], profile: Profile) -> Verdict:

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from aura.calibration import logit, sigmoid
 from aura.detectors.base import Evidence
-from aura.fusion import Subject, Verdict, decide
+from aura.fusion import Verdict, decide
+from aura.training.calibrate import people_of
 from aura.windows import Window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from aura.fusion import Subject
     from aura.profiles import Profile
 
 
@@ -23,18 +25,7 @@ def rebuilt(report: Mapping[str, Any], made_with: Profile) -> tuple[list[Evidenc
             the windows.
     """
     evidence = [_one(entry, made_with) for entry in report["detectors"]]
-    subjects = [
-        Subject(
-            one["id"],
-            one["first_seen"],
-            one["last_seen"],
-            one["faces_sampled"],
-            one["face_quality"],
-            one["face_size"],
-        )
-        for one in report["subjects"]
-    ]
-    return evidence, subjects
+    return evidence, people_of(report)
 
 
 def _one(entry: Mapping[str, Any], made_with: Profile) -> Evidence:
