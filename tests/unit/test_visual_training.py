@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is in the extra 'train'")
 from aura.errors import InputNotFound, WeightsError  # noqa: E402
 from aura.faces import CROP_SIDE, FaceDetector, align  # noqa: E402
 from aura.training.visual import crops as crop_files  # noqa: E402
-from aura.training.visual.augment import Treatment, h264, jpeg  # noqa: E402
+from aura.training.visual.augment import Treatment, _wear, h264, jpeg  # noqa: E402
 from aura.training.visual.blends import BLENDED, blend_pair, face_mask  # noqa: E402
 from aura.training.visual.export import export, read_network  # noqa: E402
 from aura.training.visual.loop import Trainer, predict, train  # noqa: E402
@@ -46,6 +46,7 @@ CONFIG = {
     "checkpoint_seconds": 600,
     "ffhq_share": 0.5,
     "other_person_share": 0.5,
+    "worn": 0.5,
     "kinds": {"blend": 0.6, "portrait": 0.4},
     "train_front": False,
 }
@@ -104,11 +105,20 @@ def test_masks_are_soft_lie_over_the_face_and_come_in_every_kind():
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_both_members_of_a_pair_are_treated_alike(face, seed):
-    treat = Treatment(np.random.default_rng(seed), crop_files.CANVAS_SIDE, CROP_SIDE)
+@pytest.mark.parametrize("worn", [0.0, 1.0])
+def test_both_members_of_a_pair_are_treated_alike(face, seed, worn):
+    treat = Treatment(np.random.default_rng(seed), crop_files.CANVAS_SIDE, CROP_SIDE, worn)
     first, second = treat(face), treat(face.copy())
     assert first.shape == (CROP_SIDE, CROP_SIDE, 3)
     assert np.array_equal(first, second)
+
+
+def test_the_share_of_worn_pictures_is_as_asked():
+    random = np.random.default_rng(0)
+    wear = np.array([_wear(random, 0.4) for _ in range(2000)])
+    assert wear.any(axis=1).mean() == pytest.approx(0.4, abs=0.04)
+    assert wear.all(axis=1).mean() == pytest.approx(0.08, abs=0.02)
+    assert wear.mean(axis=0) == pytest.approx([0.24, 0.24], abs=0.03)
 
 
 def test_compression_loses_detail_but_keeps_the_picture(face):
@@ -254,6 +264,18 @@ def test_training_ends_when_its_time_is_over(folder, tmp_path, monkeypatch):
     assert (record["step"], record["images"]) == (1, 4)
     assert set(record["heldout_auc"]) == {"self-blends", "portraits"}
     assert isinstance(read_network(tmp_path / "only"), FaceNetwork)
+
+
+def test_training_goes_on_from_an_average(folder, tmp_path):
+    first = Trainer(tmp_path / "first", CONFIG)
+    first.average.module.tails["blend"].head.bias.data.fill_(3.0)
+    first.save({"step": 0})
+    start = tmp_path / "first" / "average.pt"
+    second = Trainer(tmp_path / "second", {**CONFIG, "start": str(start)})
+    assert second.network.tails["blend"].head.bias.item() == 3.0
+    second.save({"step": 0})
+    saved = torch.load(tmp_path / "second" / "average.pt", weights_only=True)
+    assert json.loads(saved["config"])["start"] == "average.pt"
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--names", nargs="+", help="of generators or networks; default: all")
+    parser.add_argument("--start", type=Path, help="average.pt to train on instead of ImageNet's")
     parser.add_argument("--network", help="evaluate, export: which network of the run")
     parser.add_argument("--against", type=Path, help="evaluate: an ONNX file to compare with")
     parser.add_argument("--share", type=float, default=1.0, help="of each generator's training")
@@ -46,6 +47,8 @@ def main() -> None:
     elif arguments.step == "train":
         if arguments.seconds is not None:
             config["seconds"] = arguments.seconds
+        if arguments.start is not None:
+            config["start"] = str(arguments.start)
         wanted = arguments.names or list(config["networks"])
         loop.train(arguments.out, run, wanted, config, arguments.device)
     else:

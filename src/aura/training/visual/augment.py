@@ -58,10 +58,12 @@ def _noise(random: Random) -> Step:
     return lambda image: add_noise(image, sigma, np.random.default_rng(seed))
 
 
-def _video(random: Random) -> Step:
-    crf = int(random.integers(17, 34))
-    preset = str(random.choice(["ultrafast", "veryfast"]))
+def _video(random: Random, *, harsh: bool = False) -> Step:
+    crf = int(random.integers(34, 45) if harsh else random.integers(17, 34))
+    # Unlike the others `ultrafast` does not smooth the borders of blocks; cameras and sites do.
+    preset = str(random.choice(["veryfast", "faster"] if harsh else ["ultrafast", "veryfast"]))
     lead = int(random.integers(1, 3)) if random.random() < 0.5 else 0
+    lead += 2 * harsh  # mostly predicted frames are seen, and they suffer more at such rates
     shift = int(random.integers(0, 3))
 
     def step(image: Image) -> Image:
@@ -122,15 +124,26 @@ def first_life(random: Random) -> Step:
     return lambda image: image
 
 
+def _wear(random: Random, worn: float) -> tuple[bool, bool]:
+    """Whether a picture is coded harshly, and whether it was sent on."""
+    if not worn or random.random() >= worn:
+        return False, False
+    which = random.random()
+    return which < 0.6, which > 0.4
+
+
 class Treatment:
     """One draw of everything that may happen to a picture; call it on each member of a pair.
 
     Args:
         random: source of chance. canvas: side of the incoming pictures. side: side of the result.
+        worn: share of pictures that lost detail for good, by coding at CRF 34 to 44, by being sent
+            on (coded, made smaller, coded again), or by both.
     """
 
-    def __init__(self, random: Random, canvas: int, side: int) -> None:
+    def __init__(self, random: Random, canvas: int, side: int, worn: float = 0.0) -> None:
         self._side = side
+        harsh, sent_on = _wear(random, worn)
         self._steps: list[Step] = [_geometry(random, canvas, side)]
         self._up = cv2.INTER_LINEAR
         if random.random() < 0.4:
@@ -142,17 +155,19 @@ class Treatment:
         if random.random() < 0.45:
             quality = int(random.integers(30, 96))
             self._steps.append(lambda image: jpeg(image, quality))
-        if random.random() < 0.7:
+        if sent_on or random.random() < 0.7:
             rescale, self._up = draw_rescale(random, 0.3)
             self._steps.append(rescale)
+            if sent_on:  # coded before it was made smaller, or after
+                self._steps.insert(len(self._steps) - int(random.integers(2)), _video(random))
         if random.random() < 0.25:
             self._steps.append(_noise(random))
         if random.random() < 0.15:
             self._steps.append(_denoise(random))
         if random.random() < 0.2:
             self._steps.append(_sharpen(random))
-        if random.random() < 0.7:
-            self._steps.append(_video(random))
+        if harsh or sent_on or random.random() < 0.7:
+            self._steps.append(_video(random, harsh=harsh))
         if random.random() < 0.25:
             second = int(random.integers(40, 96))
             self._steps.append(lambda image: jpeg(image, second))

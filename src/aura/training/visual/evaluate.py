@@ -65,10 +65,10 @@ def evaluate(
     generators = Generators(folder)
     result: dict[str, Any] = {
         "command": "python -m aura.training.visual evaluate",
-        "note": "people of the dev split; 'treated': codecs, scaling and noise as in training, "
-        "'as photographed': none of them. Intervals resample photos, or clips. 'before' and "
-        "'gain' (with the interval of the paired bootstrap) compare with the weights shipped "
-        "before, on the same pictures.",
+        "note": "people of the dev split; 'treated': codecs, scaling and noise, 'worn': the "
+        "harshest of them (H.264 at CRF 34 to 44, coded twice, or both), 'as photographed': none. "
+        "Intervals resample photos, or clips. 'before' and 'gain' (with the interval of the "
+        "paired bootstrap) compare with the weights shipped before, on the same pictures.",
     }
     for pictures in _sets(load(folder), generators):
         scores = [judge(pictures.images)[:, pictures.head] for judge in judges]
@@ -116,6 +116,8 @@ def _sets(crops: Crops, generators: Generators) -> Iterator[Pictures]:
     for name, other in (("self-blends", 0.0), ("blends of two people", 1.0)):
         images = heldout_blends(crops, PAIRS, seed=11, other_share=other)
         yield _paired(f"{name}, treated", 0, images)
+    images = heldout_blends(crops, PAIRS, seed=11, worn=1.0)
+    yield _paired("self-blends, worn", 0, images)
     for kind, head, name in (
         (FACE, 0, "faces drawn by generators left out of training"),
         (WHOLE, 1, "whole pictures drawn by generators left out of training"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,6 @@ from aura.training.visual.pairs import heldout_blends, heldout_generated, traini
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -70,7 +70,8 @@ class Trainer:
     Args:
         out: `latest.pt` is kept and resumed there, and `average.pt` holds the averaged weights.
         config: `config.json` with the network's own part merged in; `train_front` false leaves
-            stem and first blocks as ImageNet made them.
+            stem and first blocks as they were; `start`, an `average.pt` to begin with instead of
+            ImageNet's weights.
         device: "cpu" or "cuda".
     """
 
@@ -79,8 +80,11 @@ class Trainer:
         torch.manual_seed(config["seed"])
         self._out, self._config, self._device = out, config, device
         network = FaceNetwork()
-        for part in (network.front, *network.tails.values()):
-            start_from_imagenet(part)  # type: ignore[arg-type]
+        if "start" in config:
+            network.load_state_dict(torch.load(config["start"], weights_only=True)["weights"])
+        else:
+            for part in (network.front, *network.tails.values()):
+                start_from_imagenet(part)  # type: ignore[arg-type]
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         network.front.requires_grad_(config["train_front"])
         self.average = AveragedModel(
@@ -169,11 +173,12 @@ class Trainer:
         }
         _write(self._out / "latest.pt", state)
         weights = self.average.module.state_dict()
+        told = {**self._config, "images": self.seen, "seconds": round(self.seconds)}
+        if "start" in told:
+            told["start"] = Path(told["start"]).name
         average = {
             "weights": {name: value.cpu() for name, value in weights.items()},
-            "config": json.dumps(
-                {**self._config, "images": self.seen, "seconds": round(self.seconds)}
-            ),
+            "config": json.dumps(told),
         }
         _write(self._out / "average.pt", average)
 

@@ -158,7 +158,7 @@ def training_batches(
                 pair = maker.drawn(random, lambda _, e=entries: bank.draw(random, e))  # type: ignore[misc]
             if pair is None:  # also while the bank is empty
                 kind, pair = "blend", maker.blend(random, base)
-            treat = Treatment(random, CANVAS_SIDE, CROP_SIDE)
+            treat = Treatment(random, CANVAS_SIDE, CROP_SIDE, config["worn"])
             images += [treat(pair[0]), treat(pair[1])]
             weights += [WEIGHTS[kind]] * 2
         labels = np.tile(np.array([0.0, 1.0], np.float32), len(images) // 2)
@@ -166,15 +166,21 @@ def training_batches(
 
 
 def heldout_blends(
-    crops: Crops, pairs: int, seed: int, *, other_share: float = 0.0, treated: bool = True
+    crops: Crops,
+    pairs: int,
+    seed: int,
+    *,
+    other_share: float = 0.0,
+    treated: bool = True,
+    worn: float = 0.0,
 ) -> Image:
     """(2 * pairs, 224, 224, 3): real, fake, real, fake, ... of people in the dev split.
 
-    `treated` ones went through the same codecs and scalings as in training, the others are as
-    sharp as the photos.
+    `treated` ones went through the same codecs and scalings as in training, a share of `worn`
+    through the harshest of them; the others are as sharp as the photos.
     """
     maker = PairMaker(crops, "dev", ffhq_share=HELDOUT_FFHQ, other_share=other_share)
-    return _heldout(pairs, seed, treated, lambda random: maker.blend(random, np.asarray))
+    return _heldout(pairs, seed, treated, lambda random: maker.blend(random, np.asarray), worn)
 
 
 def heldout_redrawn(
@@ -208,14 +214,20 @@ def heldout_redrawn(
     return _heldout(pairs, seed, treated, make)
 
 
-def _heldout(pairs: int, seed: int, treated: bool, make: Callable[[Random], Pair | None]) -> Image:
+def _heldout(
+    pairs: int,
+    seed: int,
+    treated: bool,
+    make: Callable[[Random], Pair | None],
+    worn: float = 0.0,
+) -> Image:
     cv2.setNumThreads(1)
     random = np.random.default_rng(seed)
     images: list[Image] = []
     for _ in range(pairs):
         pair = make(random)
         if pair is not None:
-            treat = _treatment(random, treated)
+            treat = _treatment(random, treated, worn)
             images += [treat(pair[0]), treat(pair[1])]
     return np.stack(images)
 
@@ -236,7 +248,7 @@ def heldout_generated(
     return np.stack(images), np.array(labels)
 
 
-def _treatment(random: Random, treated: bool) -> Callable[[Image], Image]:
+def _treatment(random: Random, treated: bool, worn: float = 0.0) -> Callable[[Image], Image]:
     if treated:
-        return Treatment(random, CANVAS_SIDE, CROP_SIDE)
+        return Treatment(random, CANVAS_SIDE, CROP_SIDE, worn)
     return partial(untouched, side=CROP_SIDE)
