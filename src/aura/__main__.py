@@ -14,9 +14,12 @@ from aura.errors import Cancelled
 def main() -> None:
     """Run the command line and end the process with its exit code."""
     try:
-        from aura.cli import run  # noqa: PLC0415 - see above
+        from aura.interrupts import remembered  # noqa: PLC0415 - see above
 
-        code = run(sys.argv[1:])
+        with remembered():
+            from aura.cli import run  # noqa: PLC0415
+
+            code = run(sys.argv[1:])
     except KeyboardInterrupt:
         sys.stderr.write("aura: stopped; nothing was kept\n")
         code = Cancelled.exit_code

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aura import __version__
+from aura import __version__, interrupts
 from aura.errors import AuraError, InputError, InputNotFound, UsageError
 from aura.lines import LineFile
 from aura.profiles import chosen
@@ -305,10 +305,12 @@ def _attempt(
     try:
         return Outcome(path, report=analyze(path))
     except InputError as error:
+        interrupts.look()  # the decoder may have been interrupted, and the file be sound
         return Outcome(path, error_kind=error.kind, error=str(error))
     except AuraError:
         raise
     except Exception as error:  # noqa: BLE001 - one odd file must not end a night's run
+        interrupts.look()
         return Outcome(path, error_kind="internal", error=f"{path}: {explain(error)}")
 
 

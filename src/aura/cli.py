@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aura import __version__
+from aura import __version__, interrupts
 from aura.errors import AuraError, Cancelled, UsageError
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def analyze(
 
     def run(path: Path, hook: Hook | None, explainer: Explainer | None = None) -> Report:
         more = {"explain": explainer} if explainer else {}
-        return _load_pipeline()(
+        report = _load_pipeline()(
             path,
             profile=profile,
             faces=whom,
@@ -185,6 +185,8 @@ def analyze(
             false_alarms=level,
             **more,
         )
+        interrupts.look()
+        return report
 
     if len(paths) > 1 or jsonl is not None or is_folder(paths[0]):
         if explain is not None:
@@ -306,8 +308,10 @@ def _note(text: str) -> None:
 class _NoBars:
     """Stands in for `progress.Bars` where nobody watches."""
 
-    def begin(self, name: str) -> None:
-        """No bar and no hook."""
+    def begin(self, name: str) -> Hook:
+        """No bar; the hook only looks whether Ctrl-C was pressed."""
+        del name
+        return lambda *_: interrupts.look()
 
     def hide(self) -> None:
         """Nothing to hide."""
@@ -361,6 +365,7 @@ def _register_commands() -> None:
 
 def _invoke(arguments: Sequence[str]) -> int:
     _register_commands()
+    interrupts.look()
     command = typer.main.get_command(app)
     try:
         with command.make_context("aura", list(arguments)) as context:
@@ -376,7 +381,9 @@ def _exit_code(error: BaseException) -> int:
         # Python flushes standard output once more at exit; let that go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_PIPE_CLOSED
-    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+    # What is interrupted in the middle may raise anything, an engine's or a decoder's error too.
+    interrupted = interrupts.pressed() and not isinstance(error, Cancelled)
+    if interrupted or isinstance(error, (KeyboardInterrupt, typer.Abort)):
         error = Cancelled("stopped; nothing was kept")
     if isinstance(error, AuraError):
         _note(f"aura: {error}")

@@ -1,10 +1,12 @@
-"""A progress bar on standard error, fed by the pipeline's hook."""
+"""A progress bar on standard error, fed by the pipeline's hook, which also sees a lost Ctrl-C."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from aura import interrupts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +59,7 @@ class Bars:
 
         def hook(stage: str, completed: float, total: float | None) -> None:
             nonlocal stage_now
+            interrupts.look()
             if stage != stage_now:
                 stage_now = stage
                 self._progress.reset(bar, total=total, description=STAGES.get(stage, stage))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,8 +15,9 @@ import made_up_aura
 import pytest
 
 import aura
-from aura import cli
-from aura.batch import LINE_START, find_media
+from aura import cli, interrupts
+from aura.batch import LINE_START, Settings, find_media, run_batch
+from aura.errors import UnreadableMedia
 from aura.report import Report
 
 HERE = Path(__file__).parent
@@ -307,6 +309,37 @@ def test_ctrl_c_ends_with_130_and_keeps_the_lines_that_are_done(tmp_path):
     assert b"Traceback" not in err
     assert len(lines_of(results)) == 1
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_ctrl_c_is_remembered_while_a_command_runs_and_nobody_elses_handler_is_touched():
+    def mine(*_):
+        raise AssertionError("not this one")
+
+    with interrupts.remembered():
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.look()
+    interrupts.look()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    for other in (mine, signal.SIG_IGN):
+        before = signal.signal(signal.SIGINT, other)
+        try:
+            with interrupts.remembered():
+                assert signal.getsignal(signal.SIGINT) is other
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+def test_a_dropped_ctrl_c_is_not_told_as_the_fault_of_a_file(tmp_path):
+    def decode(path):
+        with contextlib.suppress(KeyboardInterrupt):  # as a decoder's callback would
+            signal.raise_signal(signal.SIGINT)
+        raise UnreadableMedia(f"{path} breaks off")
+
+    files = [clip(tmp_path / "a.mp4")]
+    with interrupts.remembered(), pytest.raises(KeyboardInterrupt):
+        run_batch(files, decode, Settings("lite", "all", None))
 
 
 def test_output_works_where_the_terminal_knows_only_ascii(tmp_path):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from aura import interrupts
 from aura.errors import UsageError
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class _Shown:
 
     def tell(self, progress: Progress) -> None:
         """Show where the run stands."""
+        interrupts.look()
         now = time.monotonic()
         state = (progress.finished, progress.submitted, progress.by_state["running"])
         if state != self._state:
