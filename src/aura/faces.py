@@ -30,7 +30,7 @@ STRIDES = (8, 16, 32)
 PRIOR_SIDES = ((16, 32), (64, 128), (256, 512))  # pixels, per stride
 CENTER_VARIANCE = 0.1
 SIZE_VARIANCE = 0.2
-MEAN_BGR = np.array([104.0, 117.0, 127.0], dtype=np.float32)
+MEAN_BGR = (104.0, 117.0, 127.0)
 
 CROP_SIDE = 224  # pixels; the contract's aligned face
 # ArcFace's 112-pixel template: right eye, left eye, nose tip, right and left mouth corner as seen.
@@ -138,9 +138,17 @@ class FaceDetector:
         min_confidence: float,
     ) -> list[Face]:
         """Run the network on a picture padded to `shape`; undo `scale` and `origin`."""
-        bgr = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image[..., ::-1]
-        blob = np.zeros((1, 3, *shape), np.float32)
-        blob[0, :, : image.shape[0], : image.shape[1]] = (bgr - MEAN_BGR).transpose(2, 0, 1)
+        if image.ndim == 2:
+            image = np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
+        below, beside = shape[0] - image.shape[0], shape[1] - image.shape[1]
+        if below or beside:  # with the mean colour, which is zero to the network
+            image = np.asarray(
+                cv2.copyMakeBorder(
+                    image, 0, below, 0, beside, cv2.BORDER_CONSTANT, value=MEAN_BGR[::-1]
+                ),
+                dtype=np.uint8,
+            )
+        blob = cv2.dnn.blobFromImage(image, mean=MEAN_BGR, swapRB=True)
         out = self._session.run({"input": blob})
         boxes, landmarks, scores = decode(
             out["loc"][0], out["landmarks"][0], out["conf"][0], shape, min_confidence

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ Features = NDArray[np.float32]
 # Chunks heard last, by whom, and what came of them: two detectors that listen to the same clip
 # cost one run of the network. A handful covers the few seconds by which one is ahead.
 _RECENT: deque[tuple[Session, NDArray[np.float32], Features]] = deque(maxlen=4)
+_LISTENING = Lock()  # who comes second waits, and finds what the first one heard
 
 
 @lru_cache(maxsize=1)
@@ -138,10 +140,11 @@ class Listener:
 
 def _heard(session: Session, sound: NDArray[np.float32]) -> Features:
     """Features of one chunk with its margins, (200, 384); not to be written to."""
-    for other, heard, features in tuple(_RECENT):
-        if other is session and np.array_equal(heard, sound):
-            return features
-    mel = normalise(log_mel(sound)[:, :MEL_FRAMES])
-    features = np.asarray(session.run({"mel": mel[None]})["features"][0], np.float32)
-    _RECENT.append((session, sound.copy(), features))
-    return features
+    with _LISTENING:
+        for other, heard, features in _RECENT:
+            if other is session and np.array_equal(heard, sound):
+                return features
+        mel = normalise(log_mel(sound)[:, :MEL_FRAMES])
+        features = np.asarray(session.run({"mel": mel[None]})["features"][0], np.float32)
+        _RECENT.append((session, sound.copy(), features))
+        return features

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from aura import credentials, findings, kinds, media, pictures
 from aura.background import run_ahead
-from aura.detectors.base import Chunk
+from aura.detectors.base import Chunk, Detector
 from aura.detectors.registry import cuts_for, open_detectors
 from aura.faces import FaceDetector
 from aura.fusion import NO_FACE, Subject, decide
@@ -31,7 +32,7 @@ from aura.report import (
     Report,
     VideoStream,
 )
-from aura.runtime import ModelCard, load_model, resolve_device
+from aura.runtime import ModelCard, cpu_threads, load_model, resolve_device
 from aura.speech import SpeechDetector
 from aura.subjects import FacesMode, SubjectTracker
 from aura.versions import ffmpeg_versions
@@ -110,7 +111,6 @@ def analyze(
     tell("probe", 1.0, 1.0)
 
     names = kinds.models_for(settings, source.kind)
-    models = used_models(names, device)
     speech = SpeechDetector(device=device) if source.audio else None
     tracker = SubjectTracker(
         FaceDetector(device=device),
@@ -119,18 +119,22 @@ def analyze(
         pictures=source.video is not None,
         cuts=cuts_for(names),
     )
-    detectors = open_detectors(names, device, fps or media.sample_rate_of(source.video))
-    log = media.DecodeLog()
-    with closing(chunks_ahead(tracker, source, fps, log)) as chunks:
+    rate, log = fps or media.sample_rate_of(source.video), media.DecodeLog()
+    with (
+        ThreadPoolExecutor(cpu_threads(), "aura-evidence") as pool,
+        closing(chunks_ahead(tracker, source, fps, log)) as chunks,
+    ):
+        # Networks are opened while the first chunk is made; detectors look at a chunk together.
+        opening = pool.submit(open_detectors, names, device, rate)
         for chunk in chunks:
-            for detector in detectors:
-                detector.observe(chunk)
+            show(chunk, opening.result(), pool)
             if explain is not None:
                 explain.observe(chunk)
             tell("analyse", chunk.end, source.duration)
 
-    tell("verdict", 0.0, 1.0)
-    evidence = [item for detector in detectors for item in detector.conclude()]
+        tell("verdict", 0.0, 1.0)
+        found = pool.map(lambda detector: detector.conclude(), opening.result())
+        evidence = [item for items in found for item in items]
     evidence += kinds.left_out(settings, source.kind)
     rules, nobody = kinds.rules_for(settings, source.kind), why_nobody(tracker, source.kind)
     verdict = decide(evidence, subjects_of(tracker), rules, seed=source.sha256, nobody=nobody)
@@ -142,7 +146,7 @@ def analyze(
         frames_analyzed=tracker.tally.sampled,
         last_time=tracker.end,
         device=device,
-        models=models,
+        models=used_models(names, device),
         without=tuple(without),
         false_alarms=false_alarms,
     )
@@ -155,6 +159,12 @@ def analyze(
 
 def _silent(stage: str, completed: float, total: float | None) -> None:
     del stage, completed, total
+
+
+def show(chunk: Chunk, detectors: Iterable[Detector], pool: ThreadPoolExecutor) -> None:
+    """Let all detectors look at a chunk, side by side; raises what one of them raised."""
+    for _ in pool.map(lambda detector: detector.observe(chunk), detectors):
+        pass
 
 
 def chunks_ahead(
