@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 from aura import credentials, findings, kinds, media, pictures
 from aura.background import run_ahead
 from aura.detectors.base import Chunk, Detector
-from aura.detectors.registry import cuts_for, open_detectors
+from aura.detectors.registry import cuts_for, open_detectors, wants_heads
 from aura.faces import FaceDetector
 from aura.fusion import NO_FACE, Subject, decide
 from aura.profiles import DEFAULT_PROFILE, Profile, chosen
@@ -118,6 +118,7 @@ def analyze(
         faces,
         pictures=source.video is not None,
         cuts=cuts_for(names),
+        heads=wants_heads(names),
     )
     rate, log = fps or media.sample_rate_of(source.video), media.DecodeLog()
     with (

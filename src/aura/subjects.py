@@ -68,9 +68,8 @@ class Person:
     sampled: list[tuple[int, float, Any, Any, Any, float, tuple[Any, ...]]] = field(
         default_factory=list
     )
-    mouths: list[tuple[float, NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]] = field(
-        default_factory=list
-    )  # time, mouth, head, landmarks
+    mouths: list[tuple[float, NDArray[np.uint8]]] = field(default_factory=list)
+    heads: list[tuple[NDArray[np.uint8], NDArray[np.float32]]] = field(default_factory=list)
     mouth_until: float = -np.inf
 
     @property
@@ -105,6 +104,7 @@ class SubjectTracker:
         mode: `all` tracks everybody; `single` (the contract) skips pictures with several faces.
         pictures: False for sound alone, where time goes on with what is heard.
         cuts: which of `aura.cuts` are made of every sampled face, beside the aligned one.
+        heads: whether crops of the head are cut out beside those of the mouth.
     """
 
     def __init__(
@@ -115,8 +115,10 @@ class SubjectTracker:
         *,
         pictures: bool = True,
         cuts: Sequence[str] = (),
+        heads: bool = False,
     ) -> None:
         self._cuts = tuple(cuts)
+        self._heads = heads
         self._pictures = pictures
         self.end = 0.0  # seconds of what the last chunk reaches to
         self._detector = faces
@@ -275,9 +277,9 @@ class SubjectTracker:
                 for index in inside:
                     time, luma = ready[index]
                     points = smooth[int(np.searchsorted(grid, time))]
-                    person.mouths.append(
-                        (time, mouth_crop(luma, points), head_crop(luma, points), points)
-                    )
+                    person.mouths.append((time, mouth_crop(luma, points)))
+                    if self._heads:
+                        person.heads.append((head_crop(luma, points), points))
                 person.mouth_until = ready[inside[-1]][0]
             horizon = ready[-1][0] - 2 * REACH - MAX_SPAN
             person.known = [item for item in person.known if item[0] >= horizon]
@@ -290,7 +292,7 @@ class SubjectTracker:
         for person in self.people:
             if person.sampled or person.mouths:
                 tracks.append(_face_track(person, self._cuts))
-                person.sampled, person.mouths = [], []
+                person.sampled, person.mouths, person.heads = [], [], []
         return Chunk(start, end, tracks, self._take_sound(last))
 
     def _take_sound(self, last: bool) -> Sound | None:
@@ -361,7 +363,7 @@ def _runs(
 
 
 def _face_track(person: Person, cuts: Sequence[str]) -> FaceTrack:
-    sampled, mouths = person.sampled, person.mouths
+    sampled, mouths, heads = person.sampled, person.mouths, person.heads
     count = len(sampled)
     return FaceTrack(
         subject=person.id,
@@ -382,10 +384,8 @@ def _face_track(person: Person, cuts: Sequence[str]) -> FaceTrack:
             for place, name in enumerate(cuts)
             if sampled
         },
-        heads=np.array([item[2] for item in mouths], np.uint8).reshape(
-            len(mouths), HEAD_SIDE, HEAD_SIDE
+        heads=np.array([item[0] for item in heads], np.uint8).reshape(
+            len(heads), HEAD_SIDE, HEAD_SIDE
         ),
-        head_landmarks=np.array([item[3] for item in mouths], np.float32).reshape(
-            len(mouths), 5, 2
-        ),
+        head_landmarks=np.array([item[1] for item in heads], np.float32).reshape(len(heads), 5, 2),
     )

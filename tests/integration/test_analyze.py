@@ -61,8 +61,8 @@ def test_a_speaking_face_is_judged_by_every_detector_that_there_is(spoken):
     assert found["audio"].status == "ok"
     assert found["audio"].subject is None
     assert found["audio"].details["windows_judged"] == len(found["audio"].windows) >= 5
-    assert found["temporal"].status == "ok"
-    assert found["temporal"].details["windows_judged"] == len(found["temporal"].windows) >= 6
+    assert found["temporal"].status == "not_applicable"
+    assert "profile lite-experimental runs it" in found["temporal"].reason
     assert sum(one.share for one in found.values() if one.share) == pytest.approx(1.0, abs=1e-5)
     assert spoken.metadata.frames_analyzed == 40
     assert spoken.metadata.video_duration_sec == pytest.approx(8.0, abs=0.1)
@@ -75,7 +75,8 @@ def test_the_report_names_all_that_decides_its_numbers(spoken, speaking):
     assert meta.config_sha256 == load_profile("lite").config_sha256
     used = {model.name: model.sha256 for model in meta.models_used}
     cards = {card.name: card.sha256 for card in runtime.list_cards()}
-    assert used == cards  # all shipped models take part, and nothing else
+    del cards["temporal-lite"]  # experimental
+    assert used == cards  # all other shipped models take part, and nothing else
     assert {"visual-lite", "sync-cca", "retinaface-mobilenet", "silero-vad"} < set(used)
     assert meta.tool_versions["aura"] == aura.__version__
     assert {"python", "openvino", "av", "opencv", "numpy"} < set(meta.tool_versions)
@@ -84,6 +85,18 @@ def test_the_report_names_all_that_decides_its_numbers(spoken, speaking):
     assert len(spoken.provenance.frame_checksums.listed) == meta.frames_analyzed
     assert meta.started_at.utcoffset().total_seconds() == 0
     assert meta.finished_at >= meta.started_at
+
+
+def test_experimental_detectors_run_when_asked_for_and_change_no_other_number(talk, report_of):
+    usual, more = report_of(talk), report_of(talk, "--profile", "lite-experimental")
+    found = {one.name: one for one in more.detectors}
+    assert found["temporal"].status == "ok"
+    assert found["temporal"].details["windows_judged"] == len(found["temporal"].windows) == 1
+    assert more.metadata.model_version.startswith("lite-experimental-")
+    assert more.prediction == usual.prediction
+    assert [one for one in more.detectors if one.name != "temporal"] == [
+        one for one in usual.detectors if one.name != "temporal"
+    ]
 
 
 def test_the_hook_hears_every_stage_in_order_and_time_only_grows(talk):

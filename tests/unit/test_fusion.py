@@ -323,6 +323,17 @@ def test_shipped_profiles_are_valid_and_lite_is_one_of_them():
     }
 
 
+def test_experimental_detectors_run_only_in_the_profile_that_extends_lite():
+    lite, more = load_profile("lite"), load_profile("lite-experimental")
+    off = lite.detector("temporal")
+    assert off.models == ()
+    assert "experimental" in off.unavailable
+    assert more.detector("temporal").models == ("temporal-lite",)
+    assert more.detector("temporal").unavailable is None
+    assert more.fusion == lite.fusion
+    assert set(more.models) == {*lite.models, "temporal-lite"}
+
+
 def test_unknown_profile_is_a_usage_error_that_lists_the_known_ones():
     with pytest.raises(UsageError, match=r"choose one of .*lite"):
         load_profile("../../etc/passwd")
@@ -349,6 +360,21 @@ def test_unknown_profile_is_a_usage_error_that_lists_the_known_ones():
             },
             "unavailable but has a weight",
         ),
+        (
+            {
+                "detectors": [
+                    {
+                        "name": "a",
+                        "label": "A",
+                        "modality": "audio",
+                        "weight": 1,
+                        "experimental": True,
+                    }
+                ]
+            },
+            "experimental but has a weight",
+        ),
+        ({"extends": "nothing"}, "no profile at .*nothing.json"),
     ],
 )
 def test_a_broken_profile_is_refused_with_the_place(tmp_path, change, complaint):

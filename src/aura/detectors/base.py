@@ -39,7 +39,7 @@ class FaceTrack:
     them, (N, S, S, 3) uint8 RGB by name of `aura.cuts`. Head, at the times
     of the mouth: `heads` (M, 112, 112) uint8 luma with what is beside it (`aura.mouth.head_crop`),
     `head_landmarks` (M, 5, 2) float32 by which it was cut, smoothed, in pixels of the decoded
-    picture. A track of faces alone has none.
+    picture; none (M = 0) where no detector wants them.
     """
 
     subject: int

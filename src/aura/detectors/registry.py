@@ -42,6 +42,12 @@ DETECTORS: dict[str, Callable[[str, float], Detector]] = {
 }
 # Which faces a network is shown beside the aligned ones (`aura.cuts`).
 CUTS = {"facetorch-b7": "box-380", "gend-clip-l14": "gend-224"}
+HEADS = frozenset({"temporal-lite"})  # which are shown crops of the head beside those of the mouth
+
+
+def wants_heads(models: Iterable[str]) -> bool:
+    """Whether a detector of these networks looks at heads."""
+    return not HEADS.isdisjoint(models)
 
 
 def cuts_for(models: Iterable[str]) -> tuple[str, ...]:

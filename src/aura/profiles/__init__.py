@@ -9,7 +9,7 @@ import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -53,6 +53,7 @@ class DetectorConfig(_Part):
     `label` is its name on screen, `models` the weight files it needs, `weight` its share in the
     fusion before renormalisation. `unavailable` says why it never runs in this profile. With
     `obtain`, the command that brings its weights, the profile runs without them, and says so.
+    `experimental`: it counts nothing yet, and runs only in a profile that extends this one.
     """
 
     name: str
@@ -63,11 +64,13 @@ class DetectorConfig(_Part):
     calibration: CalibrationConfig = CalibrationConfig()
     unavailable: str | None = None
     obtain: str | None = None
+    experimental: bool = False
 
     @model_validator(mode="after")
-    def _unavailable_counts_nothing(self) -> DetectorConfig:
-        if self.unavailable and self.weight > 0:
-            raise ValueError(f"detector {self.name!r} is unavailable but has a weight")
+    def _what_may_count(self) -> DetectorConfig:
+        for state in ("unavailable", "experimental"):
+            if getattr(self, state) and self.weight > 0:
+                raise ValueError(f"detector {self.name!r} is {state} but has a weight")
         return self
 
 
@@ -254,7 +257,7 @@ class Profile(_Part):
         """SHA-256 over the canonical JSON of everything here that decides a number."""
         decisive = self.model_dump(mode="json", exclude=set(DESCRIPTIVE))
         for detector in decisive["detectors"]:
-            del detector["label"], detector["obtain"]
+            del detector["label"], detector["obtain"], detector["experimental"]
         text = json.dumps(decisive, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -376,9 +379,39 @@ def profile_names() -> list[str]:
 def read_profile(path: Path) -> Profile:
     """Read and check one profile file.
 
+    Experimental detectors are switched off, and say so, except in a file that extends another
+    profile: it holds the other's name, and what is not as there.
+
     Raises:
         WeightsError: missing, malformed, or of a format newer than `PROFILE_FORMAT`.
     """
+    raw = _read(path)
+    extended = raw.pop("extends", None) if isinstance(raw, dict) else None
+    if extended is not None:
+        base = _read(path.with_name(f"{Path(str(extended)).name}.json"))
+        raw = {**base, **raw} if isinstance(base, dict) else base
+    try:
+        profile = Profile.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        raise WeightsError(f"the profile {path} does not fit at {where}: {first['msg']}") from None
+    return profile if extended is not None else _without_experiments(profile)
+
+
+def _without_experiments(profile: Profile) -> Profile:
+    why = (
+        "Not run: it is experimental and counts nothing yet; "
+        f"profile {profile.name}-experimental runs it."
+    )
+    off = {"models": (), "unavailable": why}
+    detectors = tuple(
+        one.model_copy(update=off) if one.experimental else one for one in profile.detectors
+    )
+    return profile.model_copy(update={"detectors": detectors})
+
+
+def _read(path: Path) -> Any:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -391,12 +424,7 @@ def read_profile(path: Path) -> Profile:
             f"the profile {path} has format {layout}, this version reads up to "
             f"{PROFILE_FORMAT}: upgrade aura-veracity"
         )
-    try:
-        return Profile.model_validate(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
-        raise WeightsError(f"the profile {path} does not fit at {where}: {first['msg']}") from None
+    return raw
 
 
 @lru_cache(maxsize=8)

@@ -43,7 +43,8 @@ TRIED = {
     "portraits .67 by the first model, .39 by the second)",
 }
 LIMITS = (
-    "Experimental: shown, not counted. It ranks driven portraits above real clips (AUC .81), but "
+    "Experimental: not counted, and run by profile lite-experimental alone. It ranks driven "
+    "portraits above real clips (AUC .81), but "
     "none of the 12 fakes by others reached the score of one half.",
     "Looks for stills that were made to move. Faces laid on, mouths drawn anew and faces coded "
     "apart move as people do: they score like real clips.",

@@ -42,7 +42,7 @@ class Piece:
 
 def tracks_of(frames: Sequence[Frame], detector: FaceDetector) -> FaceTrack | None:
     """The track of the person who is seen most, all chunks in one; None without a face."""
-    tracker = SubjectTracker(detector, None)
+    tracker = SubjectTracker(detector, None, heads=True)
     found: dict[int, list[FaceTrack]] = {}
     for chunk in tracker.follow(iter(frames)):
         for track in chunk.tracks:

@@ -134,7 +134,7 @@ def coded(
 
 def whole(clip: LabelledClip, detector: FaceDetector) -> Kept:
     """What is kept of a clip as it is."""
-    tracker = SubjectTracker(detector, None)
+    tracker = SubjectTracker(detector, None, heads=True)
     found: dict[int, list[FaceTrack]] = {}
     for chunk in tracker.follow(decode(probe(clip.path))):
         for track in chunk.tracks:
