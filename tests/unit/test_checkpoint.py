@@ -287,10 +287,10 @@ KILLED = """
     from pathlib import Path
     sys.path.insert(0, {tests!r})
     import test_checkpoint as t
-    from aura.training.contract import checkpoint
+    from aura.training.contract import checkpoint, folders
     def die(path):
         os.kill(os.getpid(), signal.SIGKILL)
-    checkpoint._flush = die
+    folders._flush = die
     checkpoint.save_checkpoint(Path({folder!r}), t.network(1), t.info(step=8), t.STATE)
 """
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aura.errors import MissingExtra
+from aura.errors import MissingExtra, UsageError
 
 if TYPE_CHECKING:
     from aura.training.contract.config import ContractConfig
@@ -19,14 +19,19 @@ if TYPE_CHECKING:
 
 NEEDED = ("torch", "transformers", "safetensors")
 STORE_VARIABLE = "AURA_ENCODERS"
+VIDEOMAE = "videomae"  # the one network of --config that is not the contract's
+ONLY_VIDEOMAE = {"start", "layers"}
+ONLY_CONTRACT = {"encoders", "pairs", "accumulate", "windows_per_clip", "select_by", "workers"}
 
 TRAIN_HELP = (
-    "Train the contract network on a prepared data set.\n\n"
+    "Train the contract network, or fine-tune VideoMAE, on a prepared data set.\n\n"
     "RUN gets best/ and latest/ (weights as safetensors, and what they are), log.jsonl, "
     "tensorboard/, and behind the best weights aggregators.safetensors (attention and LSTM over "
     "the windows of a clip). Stopped or killed, run the same command again: it goes on from the "
     "last checkpoint and ends with the same weights. On several GPUs or processes: torchrun "
     "--nproc-per-node N -m aura train ...\n\n"
+    "With --config videomae --start FOLDER a VideoMAE gets a classifier of faces; RUN/best is then "
+    "what `aura weights pull ensemble --only videomae-deepfake --from RUN/best` takes.\n\n"
     "Exit codes: 0 trained, 1 the loss is not a number or another process died, 2 wrong option or "
     "other settings than the run began with, 3 data can't be read, 4 weights or environment, "
     "130 stopped."
@@ -39,12 +44,21 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
+    context: typer.Context,
     prepared: Annotated[Path, typer.Argument(metavar="PREPARED", help="From `aura data prepare`.")],
     *,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run.")],
-    config: Annotated[str, typer.Option(help="Network: full, small, quick or a JSON file.")] = (
-        "full"
-    ),
+    config: Annotated[
+        str, typer.Option(help="Network: full, small, quick, a JSON file, or videomae.")
+    ] = "full",
+    start: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="VideoMAE to begin from, with --config videomae."),
+    ] = None,
+    layers: Annotated[
+        int | None,
+        typer.Option(min=0, help="Its last blocks that learn, with --config videomae (4)."),
+    ] = None,
     encoders: Annotated[
         Path | None,
         typer.Option(envvar=STORE_VARIABLE, metavar="DIR", help="Pretrained encoders."),
@@ -101,6 +115,25 @@ def train(
     """Train; see `TRAIN_HELP`."""
     if any(importlib.util.find_spec(name) is None for name in NEEDED):
         raise MissingExtra("aura train", "train")
+    _check_options(context, videomae=config == VIDEOMAE)
+    pace_of = {"checkpoint_every": checkpoint_every, "log_every": log_every, "device": device}
+    if config == VIDEOMAE:
+        changes = {
+            "learning_rate": learning_rate,
+            "encoder_learning_rate": encoder_learning_rate,
+            "warmup_steps": warmup,
+            "batch": batch,
+            "epochs": epochs,
+            "early_stop": early_stop,
+            "layers": layers,
+            "amp": amp,
+            "augment": augment,
+            "seed": seed,
+        }
+        from aura.training.videomae.command import run  # noqa: PLC0415
+
+        run(prepared, out, start, settings, changes, pace_of, resume=resume, quiet=quiet)
+        return
     from aura.training.contract.config import read_config  # noqa: PLC0415 - all of it is slow
     from aura.training.contract.distributed import LostPartner, end_at_once  # noqa: PLC0415
     from aura.training.contract.making import pair_kinds  # noqa: PLC0415
@@ -123,9 +156,7 @@ def train(
         seed=seed,
     )
     chosen = chosen.model_copy(update={"pairs": pair_kinds(chosen.pairs)})
-    pace = read_pace(
-        workers=workers, checkpoint_every=checkpoint_every, log_every=log_every, device=device
-    )
+    pace = read_pace(workers=workers, **pace_of)
     try:
         result, leads = _train(
             prepared,
@@ -147,6 +178,20 @@ def train(
             f"{result.best['auc']:.3f} on {result.best['clips']:g} validation clips.\n"
             f"Next: aura calibrate {out} {prepared}"
         )
+
+
+def _check_options(context: typer.Context, *, videomae: bool) -> None:
+    """Refuse what the chosen network would ignore."""
+    foreign = ONLY_CONTRACT if videomae else ONLY_VIDEOMAE
+    for name in sorted(foreign):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(
+                f"{option} means nothing to VideoMAE; leave it out"
+                if videomae
+                else f"{option} goes with --config {VIDEOMAE} only"
+            )
 
 
 def _train(

@@ -119,7 +119,8 @@ def pull(
 
 
 NO_CHECKPOINT = (
-    "no fine-tuned public checkpoint of it can be recommended; see docs/weights.md, then "
+    "no fine-tuned public checkpoint of it can be recommended; make one with aura train --config "
+    "videomae (docs/weights.md), then "
     "aura weights pull ensemble --only videomae-deepfake --repo OWNER/NAME or --from FOLDER"
 )
 

@@ -10,10 +10,7 @@ Nothing in it is executed when it is opened: weights are safetensors, the state 
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import shutil
 import subprocess
 from datetime import UTC, datetime
 from importlib import metadata
@@ -28,6 +25,7 @@ from safetensors.torch import load_file, save_file
 from aura.errors import UsageError, WeightsError
 from aura.runtime import sha256_file
 from aura.training.contract.config import ContractConfig  # noqa: TC001 - pydantic reads it
+from aura.training.contract.folders import begin, give_up, partial_of, put_in_place, standing
 from aura.training.contract.network import ContractNetwork
 from aura.versions import tool_versions
 
@@ -88,12 +86,9 @@ def save_checkpoint(
     Raises:
         UsageError: the folder can't be written or the disk is full; what was there stays.
     """
-    partial, old = _partial(folder), _old(folder)
+    partial = partial_of(folder)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _recover(folder)
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
+        begin(folder)
         tensors = {
             name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
         }
@@ -113,19 +108,9 @@ def save_checkpoint(
         )
         document = {"format": FORMAT, **written.model_dump(mode="json")}
         (partial / CARD).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        for path in partial.iterdir():
-            path.chmod(0o644)  # the writer of weights lets nobody else read them
-            _flush(path)
-        # A full folder can't be replaced in one step; a stop between these two is mended by
-        # `_recover`, which finds either the old one or the new one.
-        if folder.exists():
-            folder.replace(old)
-        partial.replace(folder)
-        shutil.rmtree(old, ignore_errors=True)
+        put_in_place(folder)
     except (OSError, SafetensorError, RuntimeError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            _recover(folder)
+        give_up(folder)
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UsageError(
             f"the checkpoint {folder} can't be written ({_first_line(reason)}); what was there "
@@ -183,7 +168,7 @@ def read_info(folder: Path) -> CheckpointInfo:
     Raises:
         WeightsError: no checkpoint there, not JSON, of a newer format, or with unknown keys.
     """
-    path = _standing(folder) / CARD
+    path = standing(folder) / CARD
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -215,7 +200,7 @@ def read_state(folder: Path) -> dict[str, Any]:
     Raises:
         WeightsError: there is none, it is corrupt, or it holds more than tensors and plain values.
     """
-    folder = _standing(folder)
+    folder = standing(folder)
     path = folder / STATE
     expected = read_info(folder).state_sha256
     if not path.is_file():
@@ -241,8 +226,8 @@ def checkpoint_folder(folder: Path) -> Path:
         WeightsError: neither is a checkpoint.
     """
     for place in (folder, folder / BEST):
-        if (_standing(place) / CARD).is_file():
-            return _standing(place)
+        if (standing(place) / CARD).is_file():
+            return standing(place)
     raise WeightsError(
         f"there is no checkpoint in {folder}: give the folder of a run of `aura train`, or one of "
         "its checkpoints"
@@ -251,7 +236,7 @@ def checkpoint_folder(folder: Path) -> Path:
 
 def has_checkpoint(folder: Path) -> bool:
     """Whether a checkpoint lies there; one that a stop left aside counts."""
-    return (_standing(folder) / CARD).is_file()
+    return (standing(folder) / CARD).is_file()
 
 
 def versions() -> dict[str, str]:
@@ -302,36 +287,6 @@ def _read_weights(path: Path, sha256: str) -> dict[str, Tensor]:
         return load_file(path)
     except SafetensorError as error:
         raise WeightsError(f"{path} is no safetensors file ({_first_line(error)})") from error
-
-
-def _partial(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.partial")
-
-
-def _old(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.old")
-
-
-def _standing(folder: Path) -> Path:
-    """Where the checkpoint lies: in its place, or aside when a stop came between two renames."""
-    return folder if folder.exists() or not _old(folder).exists() else _old(folder)
-
-
-def _recover(folder: Path) -> None:
-    """Put back what a stop between two renames left aside."""
-    old = _old(folder)
-    if not old.exists():
-        return
-    if folder.exists():
-        shutil.rmtree(old)
-    else:
-        old.replace(folder)
-
-
-def _flush(path: Path) -> None:
-    """To the disk itself, so that a power cut can't leave a name without its bytes."""
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
 
 
 def _first_line(text: object) -> str:

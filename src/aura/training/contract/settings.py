@@ -80,11 +80,11 @@ def read_settings(path: Path | None = None, **changes: object) -> TrainSettings:
     >>> read_settings(epochs=2).batch, read_settings(epochs=2).epochs
     (32, 2)
     """
-    document = _read(DEFAULTS)
+    document = read_document(DEFAULTS)
     if path is not None:
-        document |= _read(path)
+        document |= read_document(path)
     document |= {name: value for name, value in changes.items() if value is not None}
-    return _checked(TrainSettings, document)
+    return checked(TrainSettings, document)
 
 
 def read_pace(**values: object) -> Pace:
@@ -93,10 +93,15 @@ def read_pace(**values: object) -> Pace:
     Raises:
         UsageError: an unknown name or a value out of range.
     """
-    return _checked(Pace, values)
+    return checked(Pace, values)
 
 
-def _checked(model: type[Model], document: dict[str, Any]) -> Model:
+def checked(model: type[Model], document: dict[str, Any]) -> Model:
+    """A document as a model.
+
+    Raises:
+        UsageError: an unknown name or a value out of range.
+    """
     try:
         return model.model_validate(document)
     except ValidationError as error:
@@ -105,7 +110,12 @@ def _checked(model: type[Model], document: dict[str, Any]) -> Model:
         raise UsageError(f"training settings: {place}: {first['msg']}") from error
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_document(path: Path) -> dict[str, Any]:
+    """Settings in a JSON file.
+
+    Raises:
+        UsageError: it can't be read, or is no JSON object.
+    """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

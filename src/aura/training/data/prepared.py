@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from aura.detectors.contract_input import Faces, Voice
 from aura.errors import InputError, InputNotFound
-from aura.training.data.clip import Clip, truth_of
+from aura.training.data.clip import Clip, Truth, truth_of
 from aura.training.data.manifest import Row, read_manifest, relative_path
-from aura.training.data.shards import read_shard
+from aura.training.data.shards import read_shard, read_times
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 PREPARED_FORMAT = 1  # the newest layout that this version reads
 HEAD = "prepared.json"
@@ -76,6 +79,16 @@ class PreparedSet:
         """The (start, end) in seconds that was prepared of this clip."""
         return self.places[index].start, self.places[index].end
 
+    def times_of(self, index: int) -> NDArray[np.float64]:
+        """When this clip's faces were seen, in seconds; none of them is decoded."""
+        return read_times(self.folder, self.places[index].shard)
+
+    def truth_of(self, index: int) -> Truth:
+        """What is known of this clip, without opening it."""
+        place = self.places[index]
+        whole = (place.start, place.end)
+        return truth_of(self.rows[index], whole, speech=place.speech > 0)
+
     def split(self, name: str) -> list[int]:
         """Indices of the clips of one split (`train`, `val`, `test`, or empty for none)."""
         return [index for index, row in enumerate(self.rows) if row.split == name]
@@ -107,7 +120,7 @@ class PreparedSet:
             faces=Faces(stored.times, stored.crops, stored.motion),
             landmarks=stored.landmarks,
             voice=Voice(stored.sound_start, stored.samples, stored.speech),
-            truth=truth_of(row, whole, speech=place.speech > 0),
+            truth=self.truth_of(index),
         )
 
     @property

@@ -148,6 +148,16 @@ def read_info(folder: Path, name: str) -> ShardInfo:
         return _info(arrays.meta, name)
 
 
+def read_times(folder: Path, name: str) -> NDArray[np.float64]:
+    """When its faces were seen, in seconds; no face is decoded.
+
+    Raises:
+        InputError: missing, damaged, or written by a newer version.
+    """
+    with _Opened(folder / name) as arrays:
+        return arrays["times"]
+
+
 def read_shard(folder: Path, name: str, span: tuple[float, float] | None = None) -> Stored:
     """The arrays of a shard.
 

@@ -6,15 +6,11 @@ nothing that runs later has to know them.
 
 from __future__ import annotations
 
-import json
 import math
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,9 +19,11 @@ from aura.errors import WeightsError
 from aura.training.public import efficientnet
 from aura.training.public.archive import read_checkpoint
 from aura.training.public.labels import fake_index
+from aura.training.public.reading import build, read_json, weights_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -35,7 +33,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 SAMPLE_RATE = 16_000
 CLIP_HEAD_WIDTH = 64  # of every attention head of CLIP's vision towers
-MAX_SIDE, MAX_FRAMES, MAX_WIDTH, MAX_LAYERS = 1024, 64, 4096, 64
+MAX_SIDE, MAX_FRAMES = 1024, 64
 
 
 @dataclass(frozen=True)
@@ -144,36 +142,14 @@ def read_network(
     Raises:
         WeightsError: broken, of another layout, or it does not say what has to be known.
     """
-    config = _json(folder / "config.json") if (folder / "config.json").is_file() else {}
-    weights = _weights(folder)
+    config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
+    weights = weights_in(folder)
     own = {**{key: str(value) for key, value in source.settings.items()}, **settings}
     if source.layout == "efficientnet":
         return _efficientnet(weights, config, own, fake_label)
     if source.layout == "gend":
         return _gend(weights, config)
     return _of_transformers(source.layout, folder, weights, config, fake_label)
-
-
-def _weights(folder: Path) -> Path:
-    for name in ("model.safetensors", "model.pt", "pytorch_model.bin"):
-        if (folder / name).is_file():
-            return folder / name
-    found = [
-        one for one in folder.iterdir() if one.suffix in {".safetensors", ".pt", ".pth", ".bin"}
-    ]
-    if len(found) != 1:
-        raise WeightsError(f"{folder} holds no checkpoint, or several")
-    return found[0]
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path} can't be read ({error}); pull again") from None
-    if not isinstance(found, dict):
-        raise WeightsError(f"{path} is no configuration")
-    return found
 
 
 def _noise(shape: tuple[int, ...], seed: int) -> NDArray[np.uint8]:
@@ -271,8 +247,6 @@ def _of_transformers(
     layout: str, folder: Path, weights: Path, config: dict[str, Any], fake_label: str | None
 ) -> Public:
     """wav2vec2 and VideoMAE, by transformers' own classes; nothing that the config names is run."""
-    import transformers  # noqa: PLC0415 - seconds to import
-
     name = {
         "wav2vec2": "Wav2Vec2ForSequenceClassification",
         "videomae": "VideoMAEForVideoClassification",
@@ -283,42 +257,15 @@ def _of_transformers(
             f"{folder}/config.json is of a {stated[0]}, which has no trained classifier; a "
             f"fine-tuned {name} is wanted"
         )
-    for key, most in (("hidden_size", MAX_WIDTH), ("num_hidden_layers", MAX_LAYERS)):
-        if not 1 <= int(config.get(key, 1)) <= most:
-            raise WeightsError(f"{folder}/config.json: {key} {config[key]} makes no sense")
     fake = fake_index(config, f"{folder}/config.json", fake_label)
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        with tempfile.TemporaryDirectory(prefix="aura-") as scratch:
-            plain = Path(scratch)
-            (plain / "config.json").write_text(json.dumps(config), encoding="utf-8")
-            tensors = read_checkpoint(weights).tensors
-            safetensors.torch.save_file(
-                {k: v.clone().contiguous() for k, v in tensors.items()},
-                plain / "model.safetensors",
-                metadata={"format": "pt"},
-            )
-            model, loading = getattr(transformers, name).from_pretrained(
-                plain,
-                local_files_only=True,
-                use_safetensors=True,
-                attn_implementation="eager",
-                output_loading_info=True,
-                dtype=torch.float32,
-            )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        reason = str(error).strip().splitlines()
+    model, missing = build(name, config, read_checkpoint(weights).tensors, str(weights))
+    if missing:
         raise WeightsError(
-            f"{weights} is no {name} ({reason[0][:160] if reason else error})"
-        ) from None
-    missing = [key for key in loading["missing_keys"] if "masked_spec_embed" not in key]
-    if missing or loading["mismatched_keys"]:
-        raise WeightsError(
-            f"{weights} lacks {len(missing)} parts of a {name}"
-            f"{', such as ' + sorted(missing)[0] if missing else ''}; a fine-tuned one is wanted"
+            f"{weights} lacks {len(missing)} parts of a {name}, such as {missing[0]}; a fine-tuned "
+            "one is wanted"
         )
     prepares = folder / "preprocessor_config.json"
-    prepared = _json(prepares) if prepares.is_file() else {}
+    prepared = read_json(prepares) if prepares.is_file() else {}
     labels = {"labels": config["id2label"], "fake_index": fake}
     if layout == "wav2vec2":
         return _voice(model.eval(), fake, prepared, labels)
