@@ -23,6 +23,10 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("aura: stopped; nothing was kept\n")
         code = Cancelled.exit_code
+    if code == Cancelled.exit_code:
+        # An interrupt within an `exec` of text, as data classes do while they are imported, makes
+        # Python end itself by the signal at exit, though it was caught; the next one forgets that.
+        exec("")  # noqa: S102
     sys.exit(code)
 
 

@@ -331,6 +331,15 @@ def test_ctrl_c_is_remembered_while_a_command_runs_and_nobody_elses_handler_is_t
             signal.signal(signal.SIGINT, before)
 
 
+def test_ctrl_c_within_an_exec_of_text_ends_with_130_too():
+    code = (
+        "from aura import __main__, cli; cli.run = lambda _: exec('raise KeyboardInterrupt');"
+        "__main__.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (130, b"aura: stopped; nothing was kept\n")
+
+
 def test_a_dropped_ctrl_c_is_not_told_as_the_fault_of_a_file(tmp_path):
     def decode(path):
         with contextlib.suppress(KeyboardInterrupt):  # as a decoder's callback would
