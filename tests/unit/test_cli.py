@@ -331,12 +331,15 @@ def test_ctrl_c_is_remembered_while_a_command_runs_and_nobody_elses_handler_is_t
             signal.signal(signal.SIGINT, before)
 
 
-def test_ctrl_c_within_an_exec_of_text_ends_with_130_too():
-    code = (
-        "from aura import __main__, cli; cli.run = lambda _: exec('raise KeyboardInterrupt');"
-        "__main__.main()"
+def test_ctrl_c_within_an_exec_of_text_ends_with_130_too(tmp_path):
+    (tmp_path / "pressed.py").write_text(
+        "from aura import __main__, cli\n"
+        "cli.run = lambda _: exec('raise KeyboardInterrupt')\n"
+        "__main__.main()\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "pressed"], cwd=tmp_path, capture_output=True, check=False
+    )
     assert (done.returncode, done.stderr) == (130, b"aura: stopped; nothing was kept\n")
 
 
