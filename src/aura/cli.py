@@ -202,7 +202,7 @@ def analyze(
     if len(paths) > 1 or jsonl is not None or is_folder(paths[0]):
         if explain is not None:
             raise UsageError("--explain takes one video at a time, as its pictures are of one")
-        kinds = tuple(SUFFIXES) if media is Media.all else (media.value,)
+        kinds = tuple(kind for kind in SUFFIXES if media.value in {kind, Media.all.value})
         found = find_media(paths, kinds)
         if found.left and not quiet:
             _note(found.told())
