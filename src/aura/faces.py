@@ -310,12 +310,14 @@ class FaceQuality:
     `size`: 1 from 112 pixels of face on. `sharpness`: energy of fine detail in the crop.
     `confidence`: the detector's, from its threshold up. `pose`: 1 when frontal, 0 in profile.
     `score` is their geometric mean, so that one bad part can't be hidden by three good ones.
+    `detail`, log(1 + variance of the Laplacian), is what `sharpness` was made from, without end.
     """
 
     size: float
     sharpness: float
     confidence: float
     pose: float
+    detail: float = 0.0
 
     @property
     def score(self) -> float:
@@ -344,10 +346,11 @@ def face_quality(face: Face, crop: Image) -> FaceQuality:
     """
     luma = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
     # Variance of the Laplacian, the common focus measure; 100 is a sharp face at 224 pixels.
-    detail = float(cv2.Laplacian(luma, cv2.CV_32F).var())
+    detail = float(np.log1p(cv2.Laplacian(luma, cv2.CV_32F).var()))
     return FaceQuality(
         size=min(1.0, face.size / TEMPLATE_SIDE),
-        sharpness=float(np.clip(np.log1p(detail) / np.log1p(100.0), 0.0, 1.0)),
+        sharpness=float(np.clip(detail / np.log1p(100.0), 0.0, 1.0)),
         confidence=float(np.clip((face.confidence - 0.9) / 0.1, 0.0, 1.0)),
         pose=frontalness(face.landmarks),
+        detail=detail,
     )

@@ -49,6 +49,7 @@ MAX_FRAME_POINTS = 2000  # 6 min 40 s at 5 FPS in full; longer clips are thinned
 MAX_WINDOWS = 1000  # a detector and a person
 MAX_SEGMENTS = 200
 MAX_LISTED_CHECKSUMS = 2000
+FULL_TRUST = 0.95  # in a face; below, its wear is told
 
 STATEMENT = (
     "A score is not a finding of fact: it says how much this clip resembles manipulations that the "
@@ -257,6 +258,9 @@ def _subject(one: SubjectVerdict, decisive: SubjectVerdict) -> SubjectReport:
         faces_sampled=one.subject.faces,
         face_quality=one.subject.quality,
         face_size=one.subject.size,
+        face_detail=one.subject.wear.detail if one.subject.wear else None,
+        face_blocks=one.subject.wear.blocks if one.subject.wear else None,
+        face_trust=one.trust,
         decisive=one is decisive,
         overall_class=one.overall_class,
         reason=one.reason,
@@ -301,6 +305,11 @@ def _limits(
         for item in decisive.evidence
         if item.status == "not_applicable"
     ]
+    if decisive.trust < FULL_TRUST:
+        not_judged.append(
+            f"The face is worn by compression: suspicion in it counts {decisive.trust:.0%}, since "
+            "genuine faces so worn look suspicious too."
+        )
     decoding = provenance.decoding
     if decoding.truncated:
         not_judged.append("The file breaks off early; what should follow was not seen.")

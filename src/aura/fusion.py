@@ -22,10 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from aura.profiles import Profile
+    from aura.wear import Wear
 
 OverallClass = Literal["real", "fake", "uncertain"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
+OF_FACES = ("visual", "temporal")  # modalities whose networks wear misleads
+EVEN = 0.5  # the score that says neither
 NO_FACE = "No face was found."
+WORN = (
+    "The face is too worn by compression to be called manipulated: one genuine face in twenty "
+    "so worn looks as suspicious."
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +40,7 @@ class Subject:
     """One tracked person: seconds of first and last sight, and what their face offers.
 
     `faces` counts sampled faces, `quality` is their mean face quality in [0, 1], `size` their mean
-    side in pixels of the decoded picture.
+    side in pixels of the decoded picture, `wear` what compression left of them, where measured.
     """
 
     id: int
@@ -42,6 +49,7 @@ class Subject:
     faces: int
     quality: float
     size: float
+    wear: Wear | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,8 @@ class SubjectVerdict:
     they cancel out, None below two modalities. The latter is no measure of synchrony.
     `shares` are the renormalised fusion weights by detector. `evidence` is calibrated. `frames`
     and `windows` (per modality) are fused and calibrated as the score is; windows are there also
-    for modalities without a say in this clip's verdict.
+    for modalities without a say in this clip's verdict. `trust` in (0, 1]: how much suspicion in
+    the face counts, because of its wear; it is in all these numbers.
     """
 
     subject: Subject | None
@@ -73,6 +82,7 @@ class SubjectVerdict:
     evidence: tuple[Evidence, ...] = ()
     frames: tuple[FrameScore, ...] = ()
     windows: Mapping[Modality, tuple[Window, ...]] = field(default_factory=dict)
+    trust: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -116,7 +126,8 @@ def decide(
     Raises:
         KeyError: evidence from a detector that the profile does not name.
     """
-    known = complete(calibrate(evidence, profile), subjects, profile, nobody)
+    calibrated = trusted(calibrate(evidence, profile), subjects, profile)
+    known = complete(calibrated, subjects, profile, nobody)
     verdicts = tuple(_judge(subject, known, profile, seed) for subject in subjects)
     judged = [verdict for verdict in verdicts if verdict.score is not None]
     if judged:
@@ -172,6 +183,37 @@ def _calibrate_one(item: Evidence, calibration: Calibration) -> Evidence:
     )
 
 
+def trusted(
+    evidence: Sequence[Evidence], subjects: Sequence[Subject], profile: Profile
+) -> tuple[Evidence, ...]:
+    """Calibrated evidence less what wear explains: logits of worn faces above 0 are shrunk.
+
+    Scores below one half stay: wear raises what networks see in a genuine face.
+    """
+    trust = {subject.id: profile.trust_in(subject.wear) for subject in subjects}
+    return tuple(
+        _shrunk(item, trust[item.subject])
+        if item.modality in OF_FACES and item.subject in trust and item.score is not None
+        else item
+        for item in evidence
+    )
+
+
+def _shrunk(item: Evidence, trust: float) -> Evidence:
+    if trust == 1.0:
+        return item
+
+    def less(score: float) -> float:
+        return float(sigmoid(trust * float(logit(score)))) if score > EVEN else score
+
+    return replace(
+        item,
+        score=less(item.score or 0.0),
+        windows=tuple(replace(window, score=less(window.score)) for window in item.windows),
+        frames=tuple(replace(frame, score=less(frame.score)) for frame in item.frames),
+    )
+
+
 def complete(
     evidence: Sequence[Evidence],
     subjects: Sequence[Subject],
@@ -223,6 +265,11 @@ def _judge(
     score = float(final.probability(fused))
     confidence = max(score, 1.0 - score)
     overall_class, reason = _classify(score, profile)
+    trust = profile.trust_in(subject.wear if subject else None)
+    if overall_class == "uncertain" and trust < 1.0:
+        full = sum(vote.share * _in_full(vote, trust) for vote in votes)
+        if float(final.probability(full)) >= profile.fusion.fake_from:
+            reason = WORN
     parts = {
         modality: [vote for vote in votes if vote.item.modality == modality]
         for modality in MODALITIES
@@ -251,7 +298,14 @@ def _judge(
         evidence=mine,
         frames=_fuse_frames(votes, final),
         windows=_windows_of(mine, profile, final),
+        trust=trust,
     )
+
+
+def _in_full(vote: _Vote, trust: float) -> float:
+    """A vote's logit had the face not been worn."""
+    worn = vote.item.modality in OF_FACES and vote.logit > 0
+    return vote.logit / trust if worn else vote.logit
 
 
 def _contribution(votes: Sequence[_Vote]) -> dict[Modality, float]:

@@ -192,6 +192,7 @@ def subjects_of(tracker: SubjectTracker) -> list[Subject]:
             faces=person.faces,
             quality=person.quality,
             size=person.size,
+            wear=person.wear,
         )
         for person in tracker.people
     ]

@@ -146,6 +146,12 @@ class SubjectReport(Part):
     face_quality: Score
     face_size: Number
     """Mean side of the face in pixels of the decoded picture."""
+    face_detail: Number | None = None
+    """Mean log of 1 + variance of the Laplacian: about 2 in worn faces, 5 in sharp ones."""
+    face_blocks: Number | None = None
+    """Mean log of steps across the codec's grid against those within: 0 without blocks, to 0.4."""
+    face_trust: Score | None = None
+    """What suspicion in the face was multiplied by (in logits) because of its wear; 1: nothing."""
     decisive: bool
     overall_class: OverallClass
     reason: str | None

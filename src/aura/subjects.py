@@ -28,6 +28,7 @@ from aura.faces import (
 from aura.media import Frame, SoundBlock
 from aura.mouth import HEAD_SIDE, MOUTH_SIDE, REACH, head_crop, mouth_crop, smooth_landmarks
 from aura.speech import BLOCK, SAMPLE_RATE, SpeechDetector
+from aura.wear import Wear, blockiness
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -64,6 +65,8 @@ class Person:
     faces: int = 0
     quality_sum: float = 0.0
     size_sum: float = 0.0
+    detail_sum: float = 0.0
+    blocks_sum: float = 0.0
     known: list[tuple[float, NDArray[np.float32]]] = field(default_factory=list)
     sampled: list[tuple[int, float, Any, Any, Any, float, tuple[Any, ...]]] = field(
         default_factory=list
@@ -81,6 +84,12 @@ class Person:
     def size(self) -> float:
         """Mean side of the face in pixels of the decoded picture."""
         return self.size_sum / max(self.faces, 1)
+
+    @property
+    def wear(self) -> Wear:
+        """What compression has left of the face."""
+        count = max(self.faces, 1)
+        return Wear(self.detail_sum / count, self.blocks_sum / count)
 
 
 @dataclass
@@ -184,11 +193,14 @@ class SubjectTracker:
         looks = [likeness(crop) for crop in crops]
         people = self._assign(found, looks, frame.time, cut)
         for face, crop, look, person in zip(found, crops, looks, people, strict=True):
-            quality = face_quality(face, crop).score
+            usable = face_quality(face, crop)
+            quality = usable.score
             person.box, person.last_time = face.box, frame.time
             person.faces += 1
             person.quality_sum += quality
             person.size_sum += face.size
+            person.detail_sum += usable.detail
+            person.blocks_sum += blockiness(frame.luma, face.box)
             person.likeness = 0.8 * person.likeness + 0.2 * look
             person.known.append((frame.time, face.landmarks))
             cuts = tuple(CUTS[name](frame.rgb, face) for name in self._cuts)

@@ -175,6 +175,7 @@ def plain_lite() -> Profile:
                 one.model_copy(update={"calibration": neutral}) for one in fitted.detectors
             ),
             "fusion": fitted.fusion.model_copy(update={"calibration": neutral}),
+            "evidence": fitted.evidence.model_copy(update={"wear": None}),
             "error_rates": None,
         }
     )

@@ -27,6 +27,7 @@ def case(index, kind, blend, generated, source):
             "reason": None if logit is not None else "Too little speech.",
             "logit": logit,
             "weight": 1.0,
+            "details": {},
         }
 
     report = {

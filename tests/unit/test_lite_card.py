@@ -15,6 +15,7 @@ from aura.faces import FaceDetector
 from aura.profiles import load_profile
 from aura.training.lite import card, localise, refit, worth
 from aura.training.lite.certainty import levels, threshold
+from aura.training.lite.fits import Fits
 from aura.training.lite.partial import FacePaster, overdubbed
 from aura.windows import SlidingWindows
 
@@ -110,7 +111,7 @@ def test_25_clips_promise_5_percent_and_not_1(level, promised):
 
 
 def test_levels_count_alarms_on_sources_that_took_no_part(cases):
-    found, material = levels(cases, [], LITE)
+    found, material = levels(Fits(cases, LITE), [])
     assert [one.level for one in found] == [0.01, 0.05]
     assert found[0].threshold >= found[1].threshold > 0.5
     assert found[0].clips == material["genuine clips"] == 24
@@ -118,7 +119,7 @@ def test_levels_count_alarms_on_sources_that_took_no_part(cases):
     assert found[1].guaranteed
     assert found[1].measured.value <= 0.15
     more = [case(i, 0, 1.0, 3.0, source="photos") for i in range(100, 180)]
-    stricter, material = levels(cases, more, LITE)
+    stricter, material = levels(Fits(cases, LITE), more)
     assert material["filmed photographs"] == 80
     assert not stricter[0].guaranteed  # photographs promise nothing about videos
     assert stricter[0].clips == 24
@@ -126,14 +127,14 @@ def test_levels_count_alarms_on_sources_that_took_no_part(cases):
 
 
 def test_a_detector_that_tells_the_label_is_worth_something_and_noise_is_not(cases):
-    figures = worth.ablation(cases, cases, LITE)
+    figures = worth.ablation(cases, Fits(cases, LITE))
     assert figures["visual_generated"]["clips"] == 48
     assert figures["visual_blend"].get("adds", [1, 1])[1] > 0
     assert figures["visual_generated"]["adds"][2] < 0.15
     assert figures["visual_blend"]["alone"][0] > 0.9
-    fused = worth.fusions(cases, cases, LITE)
+    fused = worth.fusions(cases, Fits(cases, LITE))
     assert fused["learned"][0] > 0.85
-    trust = worth.trust(worth.fixed(cases, cases, LITE))
+    trust = worth.trust(worth.fixed(cases, Fits(cases, LITE)))
     assert sum(n for n, _, _ in trust["bins"]) == trust["clips"] == 48
 
 

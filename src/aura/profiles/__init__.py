@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from aura.calibration import Calibration
+from aura.calibration import Calibration, logit
 from aura.errors import UsageError, WeightsError
 from aura.registry import models_dir
 from aura.runtime import find_card, read_card, weights_dir
@@ -21,6 +21,8 @@ from aura.segments import SegmentRule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from aura.wear import Wear
 
 PROFILE_FORMAT = 1  # the newest profile layout that this version reads
 DEFAULT_PROFILE = "lite"
@@ -109,11 +111,29 @@ class SegmentConfig(_Part):
         return SegmentRule(self.enter, self.stay, self.bridge, self.shortest)
 
 
+class WearConfig(_Part):
+    """How much suspicion in a face its wear explains.
+
+    `offset + detail * wear.detail + blocks * wear.blocks` is the fused logit of faces alone that a
+    share `share` of genuine clips so worn stays below, see `aura.training.lite.worn`.
+    """
+
+    share: Share
+    offset: float
+    detail: float
+    blocks: float
+
+    def reach(self, wear: Wear) -> float:
+        """The logit that genuine clips so worn reach."""
+        return self.offset + self.detail * wear.detail + self.blocks * wear.blocks
+
+
 class EvidenceConfig(_Part):
-    """What a person's face must offer before a verdict on it is given."""
+    """What a person's face must offer before a verdict on it is given, and to be taken in full."""
 
     min_faces: int = Field(default=5, ge=1)
     min_face_quality: Share = 0.0
+    wear: WearConfig | None = None
 
 
 class Rate(_Part):
@@ -246,6 +266,17 @@ class Profile(_Part):
                 return one
         known = ", ".join(f"{one.level:.0%}" for one in self.false_alarms) or "none"
         raise UsageError(f"--false-alarms {level:.2%}: {self.name} has thresholds for {known}")
+
+    def trust_in(self, wear: Wear | None) -> float:
+        """What a face's calibrated logits above 0 are multiplied by, in (0, 1].
+
+        So much that a genuine clip at the edge of those so worn comes out at the edge of what is
+        called manipulated, whatever share of false alarms was asked for.
+        """
+        if wear is None or self.evidence.wear is None:
+            return 1.0
+        edge = float(logit(self.fusion.min_confidence))
+        return edge / max(self.evidence.wear.reach(wear), edge) if edge > 0 else 1.0
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -17,8 +17,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from aura.batch import Settings, read_reports
 from aura.calibration import (
     Calibration,
@@ -27,19 +25,19 @@ from aura.calibration import (
     fit_temperature,
     limited_logit,
 )
-from aura.detectors.base import Evidence
 from aura.evaluation import LabelledClip, labelled_clips
-from aura.fusion import Subject, Verdict, decide
 from aura.metrics import Estimate, auc_interval, share_interval
 from aura.profiles import CalibrationConfig, Profile, Rate, load_profile, profiles_dir
+from aura.training.evidence import verdict_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 # What each detector looks for. Fitted against other kinds of fakes it would learn to say nothing.
 LOOKS_FOR = {
     "visual_blend": ("face swap", "lip sync"),
     "visual_generated": ("face swap", "lip sync", "driven or generated portrait"),
+    "temporal": ("driven or generated portrait",),
 }
 # Driven portraits score no higher than real clips: fitted against them the score would say nothing
 # about any clip. They stay in the figures, as misses.
@@ -49,57 +47,22 @@ Case = tuple[LabelledClip, Report]
 Judged = tuple[LabelledClip, float, str]  # clip, score, class
 
 
-def evidence_of(report: Mapping[str, Any]) -> tuple[list[Evidence], list[Subject]]:
-    """What the detectors said, rebuilt from a report without windows and frames."""
-    evidence = [
-        Evidence(
-            entry["name"],
-            entry["modality"],
-            entry["subject"],
-            entry["status"],
-            entry["reason"],
-            score=None if entry["logit"] is None else 1 / (1 + float(np.exp(-entry["logit"]))),
-            logit=entry["logit"],
-            weight=entry["weight"] or 0.0,
-        )
-        for entry in report["detectors"]
-    ]
-    return evidence, people_of(report)
-
-
-def people_of(report: Mapping[str, Any]) -> list[Subject]:
-    """The tracked people of a report."""
-    return [
-        Subject(
-            one["id"],
-            one["first_seen"],
-            one["last_seen"],
-            one["faces_sampled"],
-            one["face_quality"],
-            one["face_size"],
-        )
-        for one in report["subjects"]
-    ]
-
-
-def verdict_of_evidence(report: Mapping[str, Any], profile: Profile) -> Verdict:
-    """The verdict on what a report's detectors said, under another profile."""
-    evidence, subjects = evidence_of(report)
-    known = {one.name for one in profile.detectors}
-    return decide([e for e in evidence if e.detector in known], subjects, profile, seed="")
-
-
 def verdict_score(case: Case, profile: Profile) -> float | None:
     """The clip's fused score under another calibration."""
-    return verdict_of_evidence(case[1], profile).score
+    return verdict_of(case[1], profile).score
 
 
 def fit(cases: Sequence[Case], profile: Profile) -> tuple[Profile, list[str]]:
-    """The profile with temperatures fitted on these clips, and what could not be fitted."""
+    """The profile with temperatures fitted on these clips, and what could not be fitted.
+
+    What wear explains is left out of it: that is fitted afterwards (`aura.training.lite.worn`).
+    """
+    unworn = profile.evidence.model_copy(update={"wear": None})
+    profile = profile.model_copy(update={"evidence": unworn})
     notes: list[str] = []
     detectors = []
     for config in profile.detectors:
-        if config.name not in LOOKS_FOR:
+        if config.name not in LOOKS_FOR or not _ran(cases, config.name):
             detectors.append(config)
             continue
         calibration, note = _fit_detector(cases, config.name)
@@ -130,6 +93,14 @@ def _config(calibration: Calibration) -> CalibrationConfig:
     )
 
 
+def _ran(cases: Sequence[Case], name: str) -> bool:
+    return any(
+        entry["name"] == name and entry["status"] == "ok"
+        for _, report in cases
+        for entry in report["detectors"]
+    )
+
+
 def _fit_detector(cases: Sequence[Case], name: str) -> tuple[Calibration, str | None]:
     logits, labels = [], []
     for clip, report in cases:
@@ -153,7 +124,7 @@ def cross_fitted(cases: Sequence[Case], profile: Profile) -> list[Judged]:
         fitted, _ = fit([case for case in cases if case[0].source != source], profile)
         for case in cases:
             if case[0].source == source:
-                verdict = verdict_of_evidence(case[1], fitted)
+                verdict = verdict_of(case[1], fitted)
                 if verdict.score is not None:
                     results.append((case[0], verdict.score, verdict.overall_class))
     return results

@@ -109,7 +109,7 @@ def export(network: Network, figures: Path, config: dict[str, Any], folder: Path
         "name": MODEL,
         "file": path.name,
         "sha256": sha256_file(path),
-        "version": "1.0.0",
+        "version": "1.1.0",
         "architecture": "Logistic regression on 2030 values of a second of speech: spectrum, "
         "fine structure, envelope and phase agreement (439); how they differ from the same second "
         "with its phases guessed anew (439); mean, spread and step of Whisper features (1152)",

@@ -45,7 +45,7 @@ def main() -> None:
         (arguments.out / FIGURES).write_text(text + "\n", encoding="utf-8")
         print(text)
         if arguments.write:
-            refit.write(profile)
+            refit.write(profile, figures)
     else:
         figures = json.loads((arguments.out / FIGURES).read_text(encoding="utf-8"))
         sync = json.loads(arguments.sync.read_text(encoding="utf-8")) if arguments.sync else {}

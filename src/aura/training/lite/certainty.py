@@ -23,12 +23,12 @@ from scipy.stats import beta
 
 from aura.metrics import share_interval
 from aura.profiles import FalseAlarmLevel, Rate
-from aura.training.calibrate import fit, verdict_score
+from aura.training.calibrate import verdict_score
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from aura.profiles import Profile
+    from aura.training.lite.fits import Fits
     from aura.training.lite.judge import Case
 
 LEVELS = (0.01, 0.05)
@@ -57,20 +57,17 @@ def threshold(scores: Sequence[float], level: float) -> tuple[float, bool, float
     return float(ranked[k - 1]), wanted <= n, float(beta.ppf(CONFIDENCE, n + 1 - k, k))
 
 
-def left_out_scores(
-    cases: Sequence[Case], more: Sequence[Case], profile: Profile, left_out: str = ""
-) -> dict[str, float]:
+def left_out_scores(fits: Fits, more: Sequence[Case], left_out: str = "") -> dict[str, float]:
     """Highest score of each real clip's group, by fits without its source and `left_out`.
 
     Args:
-        cases: what is fitted on. more: further real clips, never fitted on, and copies.
+        more: further real clips and copies, whose temperatures were not fitted on.
     """
     scores: dict[str, float] = {}
-    sources = {clip.source for clip, _ in cases}
-    for source in sorted({clip.source for clip, _ in (*cases, *more)} - {left_out}):
-        away = {source, left_out} & sources
-        fitted, _ = fit([case for case in cases if case[0].source not in away], profile)
-        for case in (*cases, *more):
+    everything = (*fits.cases, *more)
+    for source in sorted({clip.source for clip, _ in everything} - {left_out}):
+        fitted = fits.without(source, left_out)
+        for case in everything:
             if case[0].source != source or case[0].label:
                 continue
             score = verdict_score(case, fitted)
@@ -79,18 +76,16 @@ def left_out_scores(
     return scores
 
 
-def levels(
-    cases: Sequence[Case], more: Sequence[Case], profile: Profile
-) -> tuple[list[FalseAlarmLevel], dict[str, Any]]:
+def levels(fits: Fits, more: Sequence[Case]) -> tuple[list[FalseAlarmLevel], dict[str, Any]]:
     """What stands in the profile for each of `LEVELS`; and the figures by kind of material.
 
     The shipped threshold comes from all scores. What it does to clips of a new source is measured
     by thresholds that were found without that source.
     """
-    everywhere = left_out_scores(cases, more, profile)
-    sources = sorted({clip.source for clip, _ in cases})
-    elsewhere = {one: left_out_scores(cases, more, profile, one) for one in sources}
-    source_of = {clip.group: clip.source for clip, _ in cases}
+    everywhere = left_out_scores(fits, more)
+    sources = sorted({clip.source for clip, _ in fits.cases})
+    elsewhere = {one: left_out_scores(fits, more, one) for one in sources}
+    source_of = {clip.group: clip.source for clip, _ in fits.cases}
     video = sum(group in source_of for group in everywhere)
     found = []
     worst: dict[str, Any] = {}
@@ -98,7 +93,7 @@ def levels(
         edge, promised, bound = _edge(everywhere, source_of, level)
         edge = math.ceil(edge / FINEST + 1e-6) * FINEST
         edges = {one: _edge(elsewhere[one], source_of, level)[0] for one in sources}
-        calls = _calls_on_new_sources(cases, profile, edges)
+        calls = _calls_on_new_sources(fits, edges)
         over = [everywhere[g] > edges[s] for g, s in source_of.items() if g in everywhere]
         worst[f"{level:.0%}"] = _rate(sum(over), len(over)).model_dump()
         real = [called for label, called, _ in calls if not label]
@@ -133,15 +128,13 @@ def _edge(
     return max(edge, threshold(list(scores.values()), level)[0]), promised, bound
 
 
-def _calls_on_new_sources(
-    cases: Sequence[Case], profile: Profile, edges: Mapping[str, float]
-) -> list[tuple[int, bool, bool]]:
+def _calls_on_new_sources(fits: Fits, edges: Mapping[str, float]) -> list[tuple[int, bool, bool]]:
     """Label, called manipulated, uncertain: each clip by fit and threshold without its source."""
     calls = []
     for source, edge in edges.items():
-        fitted, _ = fit([case for case in cases if case[0].source != source], profile)
+        fitted = fits.without(source)
         fake_from = max(edge, fitted.fusion.fake_from)
-        for case in cases:
+        for case in fits.cases:
             if case[0].source != source:
                 continue
             score = verdict_score(case, fitted)

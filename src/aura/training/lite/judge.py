@@ -100,7 +100,8 @@ def silent_of(profile: Profile) -> list[str]:
 
 def _hash(models: Iterable[str]) -> str:
     names = sorted({*SUBJECT_MODELS, *models})
-    lines = "\n".join(f"{name}:{model_card(name).sha256}" for name in names)
+    cards = [model_card(name) for name in names]
+    lines = "\n".join(f"{one.name}:{one.sha256}:{one.parameters}" for one in cards)
     return hashlib.sha256(lines.encode()).hexdigest()[:12]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from aura.evaluation.localisation import match
 from aura.metrics import percentile_interval, resamples, share_interval
 from aura.segments import SegmentRule, find_stretches
-from aura.training.lite.evidence import verdict_of
+from aura.training.evidence import verdict_of
 from aura.training.lite.judge import DEV
 from aura.training.lite.sets import DUB_PART, FACE_PART, VOICE_PART
 
@@ -54,7 +54,7 @@ class Finder:
         self.true: list[list[tuple[float, float]]] = []
         windows: list[list[tuple[Window, ...]]] = []
         for clip, report in (*judged.cases(name), *real):
-            verdict = verdict_of(report, judged.profile, profile)
+            verdict = verdict_of(report, profile, judged.profile)
             people = verdict.subjects or (verdict.decisive,)
             there = [p.windows[modality] for p in people if modality in p.windows]
             if not there and not clip.segments:

@@ -10,12 +10,15 @@ import datetime
 import json
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from aura.metrics import share_interval
 from aura.profiles import ErrorRates, SegmentConfig, load_profile, profiles_dir
 from aura.runtime import model_card
-from aura.training.calibrate import LOOKS_FOR, error_rates, fit
+from aura.training.calibrate import LOOKS_FOR, error_rates
+from aura.training.evidence import people_of, without_sound
 from aura.training.lite import certainty, localise, worth
-from aura.training.lite.evidence import without_sound
+from aura.training.lite.fits import Fits
 from aura.training.lite.judge import DEV, PROFILE
 from aura.training.lite.sets import (
     CONDITIONS,
@@ -23,11 +26,12 @@ from aura.training.lite.sets import (
     FACE_PART,
     FACE_WHOLE,
     PHOTOGRAPHS,
+    SOUND_ONLY,
     VOICE_WHOLE,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from aura.evaluation import LabelledClip
     from aura.profiles import Profile
@@ -37,6 +41,9 @@ if TYPE_CHECKING:
 
 # Self-made fakes on which worth and fusion are asked beside the labelled clips.
 MADE = (FACE_PART, FACE_WHOLE, VOICE_WHOLE, DUB_WHOLE)
+WORN_LIMIT = "Soft, small or heavily compressed faces"  # how the profile's sentence begins
+WORST = 3  # conditions that it names
+QUARTILES = (0.25, 0.5, 0.75)
 MUTE = "silence"  # the sound taken away, which needs no copy
 
 
@@ -49,12 +56,14 @@ def refit(judged: Judged, before: Judged | None = None) -> tuple[Profile, dict[s
     dev = judged.cases(DEV)
     made = [case for name in MADE for case in judged.cases(name) if case[0].label]
     pool = [*dev, *made]
-    profile, dropped = _without_the_worthless(pool, dev, load_profile(PROFILE))
-    fitted, notes = fit(dev, profile)
-    found = worth.judged_without_source(dev, dev, profile)
-    held = worth.fixed(dev, dev, profile)
-    copies = [case for name in CONDITIONS for case in judged.cases(name) if not case[0].label]
-    levels, material = certainty.levels(dev, [*judged.cases(PHOTOGRAPHS), *copies], profile)
+    copies = {name: _genuine(judged.cases(name)) for name in CONDITIONS}
+    worn = [case for name, cases in copies.items() if name not in SOUND_ONLY for case in cases]
+    fits, dropped = _without_the_worthless(pool, Fits(dev, load_profile(PROFILE), worn))
+    fitted, notes = fits.on_all()
+    found = worth.judged_without_source(dev, fits)
+    held = worth.fixed(dev, fits)
+    more = [case for cases in copies.values() for case in cases]
+    levels, material = certainty.levels(fits, [*judged.cases(PHOTOGRAPHS), *more])
     segments, stretches = {}, {}
     for name, modality in localise.MODALITY.items():
         if judged.cases(name):
@@ -66,7 +75,7 @@ def refit(judged: Judged, before: Judged | None = None) -> tuple[Profile, dict[s
     rates = error_rates(found, about)
     figures: dict[str, Any] = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "weights": {name: model_card(name).version for name in profile.models},
+        "weights": {name: model_card(name).version for name in fitted.models},
         "detectors": {one.name: [one.label, one.weight] for one in fitted.detectors},
         "notes": notes,
         "dropped": dropped,
@@ -75,18 +84,17 @@ def refit(judged: Judged, before: Judged | None = None) -> tuple[Profile, dict[s
         "by method": _by(found, lambda clip: clip.method if clip.label else "genuine"),
         "by source": _by(found, lambda clip: clip.source),
         "made": {
-            name: _counts(worth.judged_without_source(judged.cases(name), dev, profile))
+            name: _counts(worth.judged_without_source(judged.cases(name), fits))
             for name in (*MADE, *localise.MODALITY)
             if judged.cases(name)
         },
-        "photographs": _counts(
-            worth.judged_without_source(judged.cases(PHOTOGRAPHS), dev, profile)
-        ),
-        "conditions": _conditions(judged, dev, profile),
-        "ablation": worth.ablation(pool, dev, profile),
-        "ablation on labelled clips": worth.ablation(dev, dev, profile),
-        "fusion": worth.fusions(pool, dev, profile),
-        "fusion on labelled clips": worth.fusions(dev, dev, profile),
+        "photographs": _counts(worth.judged_without_source(judged.cases(PHOTOGRAPHS), fits)),
+        "conditions": _conditions(judged, fits),
+        "wear": _wear(judged, fits, copies),
+        "ablation": worth.ablation(pool, fits),
+        "ablation on labelled clips": worth.ablation(dev, fits),
+        "fusion": worth.fusions(pool, fits),
+        "fusion on labelled clips": worth.fusions(dev, fits),
         "trust": worth.trust(held),
         "levels": [one.model_dump() for one in levels],
         "material": material,
@@ -95,12 +103,12 @@ def refit(judged: Judged, before: Judged | None = None) -> tuple[Profile, dict[s
         "error rates": rates,
     }
     if before is not None:
-        earlier = worth.fixed(before.cases(DEV), before.cases(DEV), before.profile)
+        then = Fits(before.cases(DEV), before.profile)
+        earlier = worth.fixed(then.cases, then)
         figures["before"] = {
             "auc": worth.area(earlier),
-            "clips": _counts(
-                worth.judged_without_source(before.cases(DEV), before.cases(DEV), before.profile)
-            ),
+            "clips": _counts(worth.judged_without_source(then.cases, then)),
+            "profile": before.profile.version,
             "auc now minus then": worth.difference(held, earlier),
         }
     update = {
@@ -111,30 +119,33 @@ def refit(judged: Judged, before: Judged | None = None) -> tuple[Profile, dict[s
     return fitted.model_copy(update=update), figures
 
 
-def _without_the_worthless(
-    pool: Sequence[Case], dev: Sequence[Case], profile: Profile
-) -> tuple[Profile, dict[str, Any]]:
-    """The profile without detectors that add nothing to finding what they are for, worst first."""
+def _genuine(cases: Sequence[Case]) -> list[Case]:
+    return [case for case in cases if not case[0].label]
+
+
+def _without_the_worthless(pool: Sequence[Case], fits: Fits) -> tuple[Fits, dict[str, Any]]:
+    """Fits without detectors that add nothing to finding what they are for, worst first."""
     dropped: dict[str, Any] = {}
     while True:
-        figures = worth.ablation(pool, dev, profile)
+        figures = worth.ablation(pool, fits)
         key = "adds on its kind"
         adds = {name: one[key] for name, one in figures.items() if key in one}
         if not adds:
-            return profile, dropped
+            return fits, dropped
         worst = min(adds, key=lambda name: adds[name][0])
         if adds[worst][0] > 0:
-            return profile, dropped
+            return fits, dropped
         dropped[worst] = adds[worst]
         detectors = tuple(
             one.model_copy(update={"weight": 0.0}) if one.name == worst else one
-            for one in profile.detectors
+            for one in fits.profile.detectors
         )
-        profile = profile.model_copy(update={"detectors": detectors})
+        fits = fits.of(fits.profile.model_copy(update={"detectors": detectors}))
 
 
-def _conditions(judged: Judged, dev: Sequence[Case], profile: Profile) -> dict[str, Any]:
+def _conditions(judged: Judged, fits: Fits) -> dict[str, Any]:
     result: dict[str, Any] = {}
+    dev = fits.cases
     sets = {name: judged.cases(name) for name in CONDITIONS}
     sets[MUTE] = [(clip, without_sound(report)) for clip, report in dev]
     for name, cases in sets.items():
@@ -142,12 +153,46 @@ def _conditions(judged: Judged, dev: Sequence[Case], profile: Profile) -> dict[s
             continue
         there = {(clip.group, clip.label) for clip, _ in cases}
         same = [case for case in dev if (case[0].group, case[0].label) in there]
-        found = worth.judged_without_source(cases, dev, profile)
+        found = worth.judged_without_source(cases, fits)
         result[name] = {
             **_counts(found),
-            "auc": worth.area(worth.fixed(cases, dev, profile)),
-            "auc untouched": worth.area(worth.fixed(same, dev, profile)),
+            "auc": worth.area(worth.fixed(cases, fits)),
+            "auc untouched": worth.area(worth.fixed(same, fits)),
         }
+    return result
+
+
+def _wear(judged: Judged, fits: Fits, copies: Mapping[str, Sequence[Case]]) -> dict[str, Any]:
+    """What taking wear into account changes, by condition, and what it costs where nothing is worn.
+
+    Every clip is judged by fits without its source: once without wear, once with it, and once with
+    it fitted without any copy in that condition.
+    """
+    wear = fits.on_all()[0].evidence.wear
+    plain = Fits(fits.cases, fits.profile)
+    seen = {name: cases for name, cases in copies.items() if name not in SOUND_ONLY and cases}
+    result: dict[str, Any] = {"rule": wear and wear.model_dump(), "conditions": {}, "untouched": {}}
+    for name in seen:
+        others = [case for other, cases in seen.items() if other != name for case in cases]
+        unseen = Fits(fits.cases, fits.profile, others)
+        cases = judged.cases(name)
+        result["conditions"][name] = {
+            key: _counts(worth.judged_without_source(cases, one))
+            for key, one in (("without", plain), ("with", fits), ("condition left out", unseen))
+        }
+    for name in (DEV, *MADE):
+        if judged.cases(name):
+            result["untouched"][name] = {
+                key: _counts(worth.judged_without_source(judged.cases(name), one))
+                for key, one in (("without", plain), ("with", fits))
+            }
+    trust = [
+        fits.without(clip.source).trust_in(one.wear)
+        for clip, report in fits.cases
+        for one in people_of(report)
+        if one.id == report["prediction"]["decisive_subject"]
+    ]
+    result["trust in untouched faces"] = [round(float(x), 3) for x in np.quantile(trust, QUARTILES)]
     return result
 
 
@@ -176,8 +221,11 @@ def _counts(found: Found) -> dict[str, Any]:
     }
 
 
-def write(profile: Profile) -> None:
-    """Put what was fitted into the shipped profile; all else in it stays."""
+def write(profile: Profile, figures: dict[str, Any]) -> None:
+    """Put what was fitted into the shipped profile; all else in it stays.
+
+    The sentence about worn faces is written anew from the figures.
+    """
     path = profiles_dir() / f"{PROFILE}.json"
     raw = json.loads(path.read_text(encoding="utf-8"))
     for entry in raw["detectors"]:
@@ -186,8 +234,24 @@ def write(profile: Profile) -> None:
             entry["weight"] = config.weight
         if entry["name"] in LOOKS_FOR:
             entry["calibration"] = config.calibration.model_dump()
+    raw["evidence"] = profile.evidence.model_dump()
     raw["fusion"]["calibration"] = profile.fusion.calibration.model_dump()
     raw["segments"] = {name: one.model_dump() for name, one in profile.segments.items()}
     raw["error_rates"] = profile.model_dump(mode="json")["error_rates"]
     raw["false_alarms"] = [one.model_dump() for one in profile.false_alarms]
+    raw["limits"] = [
+        worn_limit(figures) if one.startswith(WORN_LIMIT) else one for one in raw["limits"]
+    ]
     path.write_text(json.dumps(raw, indent=2) + "\n", encoding="utf-8")
+
+
+def worn_limit(figures: dict[str, Any]) -> str:
+    """What stands beside every verdict about worn faces: the conditions with most false alarms."""
+    counted = {name: figures["conditions"][name] for name in figures["wear"]["conditions"]}
+    worst = sorted(counted, key=lambda name: -counted[name]["alarms"][0])[:WORST]
+    told = "; ".join(
+        f"{CONDITIONS[name][0]}: {round(counted[name]['alarms'][0] * counted[name]['real'])} of "
+        f"{counted[name]['real']}"
+        for name in worst
+    )
+    return f"{WORN_LIMIT} are accused more often. Genuine clips called manipulated: {told}."

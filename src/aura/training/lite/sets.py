@@ -75,6 +75,15 @@ def _noise(samples: Samples) -> Samples:
     return change(samples, NOISE_DB, np.random.default_rng(0))
 
 
+def _hidden(source: Path, target: Path) -> Path:
+    """Worn, then kept at a high rate: neither file size nor codec tell of it any more."""
+    between = target.with_name(f"{target.stem}.between.mkv")
+    with_pictures(source, between, None, 40, PRESET)
+    with_pictures(between, target, None, 18, PRESET)
+    between.unlink()
+    return target
+
+
 def _twice(source: Path, target: Path) -> Path:
     """What two social networks do: smaller and coarse, then coded again."""
     between = target.with_name(f"{target.stem}.between.mkv")
@@ -99,6 +108,7 @@ CONDITIONS: dict[str, tuple[str, bool, Callable[[Path, Path], Path]]] = {
         lambda s, t: with_pictures(s, t, _half, 18, PRESET),
     ),
     "double": ("half the size at CRF 30, then CRF 28", False, _twice),
+    "hidden": ("CRF 40, then CRF 18", False, _hidden),
     "noise": (f"pink noise {NOISE_DB:g} dB below", True, lambda s, t: with_sound(s, t, _noise)),
     "aac": (
         "sound as AAC at 32 kb/s",

@@ -16,7 +16,8 @@ from sklearn.preprocessing import StandardScaler
 from aura.calibration import expected_calibration_error
 from aura.evaluation.trust import reliability
 from aura.metrics import auc, percentile_interval, resamples
-from aura.training.calibrate import LOOKS_FOR, fit, verdict_of_evidence
+from aura.training.calibrate import LOOKS_FOR
+from aura.training.evidence import verdict_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from aura.evaluation import LabelledClip
     from aura.profiles import Profile
+    from aura.training.lite.fits import Fits
     from aura.training.lite.judge import Case
 
     Floats = NDArray[np.float64]
@@ -68,26 +70,26 @@ def _is_for(detector: str, clip: LabelledClip) -> bool:
 
 
 def judged_without_source(
-    cases: Sequence[Case], fitted_on: Sequence[Case], profile: Profile
+    cases: Sequence[Case], fits: Fits
 ) -> list[tuple[LabelledClip, float, str]]:
-    """Clip, score and class by the profile's weights and temperatures fitted without its source.
+    """Clip, score and class by a profile fitted without its source.
 
     Clips without a score are left out.
     """
     found = []
     for source in sorted({clip.source for clip, _ in cases}):
-        fitted, _ = fit([one for one in fitted_on if one[0].source != source], profile)
+        fitted = fits.without(source)
         for clip, report in cases:
             if clip.source == source:
-                verdict = verdict_of_evidence(report, fitted)
+                verdict = verdict_of(report, fitted)
                 if verdict.score is not None:
                     found.append((clip, verdict.score, str(verdict.overall_class)))
     return found
 
 
-def fixed(cases: Sequence[Case], fitted_on: Sequence[Case], profile: Profile) -> Held:
+def fixed(cases: Sequence[Case], fits: Fits) -> Held:
     """The scores of `judged_without_source`."""
-    found = judged_without_source(cases, fitted_on, profile)
+    found = judged_without_source(cases, fits)
     return Held([(clip, score) for clip, score, _ in found])
 
 
@@ -114,15 +116,16 @@ def _auc_drawn(held: Held, weights: Floats) -> float:
     return auc(held.labels[picked], held.scores[picked])
 
 
-def ablation(cases: Sequence[Case], fitted_on: Sequence[Case], profile: Profile) -> dict[str, Any]:
+def ablation(cases: Sequence[Case], fits: Fits) -> dict[str, Any]:
     """By detector: AUC without it, what it adds to all fakes and to its kind, AUC alone."""
-    whole = fixed(cases, fitted_on, profile)
+    profile = fits.profile
+    whole = fixed(cases, fits)
     result: dict[str, Any] = {"all detectors": {"auc": area(whole), "clips": len(whole.clips)}}
     counting = [one.name for one in profile.detectors if one.weight > 0]
     for name in counting:
         entry: dict[str, Any] = {}
         if len(counting) > 1:
-            less = fixed(cases, fitted_on, profile.without([name]))
+            less = fixed(cases, fits.of(profile.without([name])))
             if len(set(less.labels.tolist())) == 2:
                 entry = {"without": area(less), "adds": difference(whole, less)}
                 mine, rest = whole.of_its_kind(name), less.of_its_kind(name)
@@ -205,9 +208,9 @@ def _features(report: dict[str, Any], names: Sequence[str]) -> Floats:
     )
 
 
-def fusions(cases: Sequence[Case], fitted_on: Sequence[Case], profile: Profile) -> dict[str, Any]:
+def fusions(cases: Sequence[Case], fits: Fits) -> dict[str, Any]:
     """The learned fusion against the fixed weights."""
-    mean, model = fixed(cases, fitted_on, profile), learned(cases, profile)
+    mean, model = fixed(cases, fits), learned(cases, fits.profile)
     gain = difference(model, mean)
     return {
         "clips": len(mean.clips),
