@@ -22,6 +22,7 @@ from public_checkpoints import (  # noqa: E402
     TINY_VOICE,
     DeepFakeClassifier,
     GenD,
+    efficientnet,
     files_of,
     files_of_gend,
     lively,
@@ -243,6 +244,18 @@ def test_files_that_one_has_need_no_network(pull, hub, made, tmp_path):
     assert hub.asked == []
     assert sorted(one.name for one in folder.iterdir())  # a person's own files stay
     assert read_pins()["videomae-deepfake"].repo == "local/mine"
+
+
+def test_an_efficientnet_of_transformers_is_converted_too(pull, tmp_path):
+    files_of(efficientnet(), tmp_path)
+    told = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": 64}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(told))
+    code, _, err = pull("ensemble", "--only", "facetorch-b7", "--from", tmp_path)
+    assert (code, err) == (0, "")
+    card = read_card(registry.promoted("facetorch-b7") / registry.CARD)
+    assert "of transformers" in card.architecture
+    assert card.parameters["side"] == 76  # of --set, not what the folder says
+    assert card.parameters["parity_max_logit_error"] <= 1e-3
 
 
 def test_ambiguous_labels_stop_the_pull_until_a_person_says_what_they_mean(pull, hub, tmp_path):

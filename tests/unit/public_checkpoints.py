@@ -197,6 +197,35 @@ def videomae(labels: dict[int, str] | None = None, **sizes: Any) -> Any:
     return transformers.VideoMAEForVideoClassification(config).eval()
 
 
+class _Logits(nn.Module):
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x).logits
+
+
+def efficientnet(labels: dict[int, str] | None = None, side: int = 76) -> Any:
+    """An image classifier of transformers; its defaults give B7."""
+    config = transformers.EfficientNetConfig(
+        image_size=side,
+        width_coefficient=0.25,
+        depth_coefficient=0.3,
+        depthwise_padding=[2],
+        hidden_dim=320,
+        id2label=labels or LABELS,
+        label2id={name: index for index, name in (labels or LABELS).items()},
+    )
+    model = transformers.EfficientNetForImageClassification(config)
+    torch.manual_seed(4)
+    for part in model.modules():
+        if isinstance(part, nn.Conv2d | nn.Linear):
+            part.reset_parameters()  # transformers begins with weights that answer nearly nothing
+    lively(_Logits(model), side)
+    return model.eval()
+
+
 class GenD(nn.Module):
     """Named as its authors save it: the tower, its projection (unused), and a linear head."""
 

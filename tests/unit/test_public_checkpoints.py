@@ -22,6 +22,7 @@ from public_checkpoints import (  # noqa: E402
     TINY_VOICE,
     DeepFakeClassifier,
     GenD,
+    efficientnet,
     files_of,
     files_of_gend,
     lively,
@@ -161,6 +162,49 @@ def test_another_network_and_a_frozen_program_are_refused(tmp_path):
     torch.save(state, tmp_path / "model.pt")
     with pytest.raises(WeightsError, match="another kind of EfficientNet"):
         read("facetorch-b7", tmp_path, padding="same")
+
+
+@pytest.mark.parametrize(
+    ("labels", "ways"),
+    [
+        ({0: "Fake", 1: "Real"}, {"include_top": True}),  # as google/efficientnet-b7 has it
+        ({0: "Real", 1: "Fake"}, {"include_top": False, "rescale_offset": True}),
+    ],
+)
+def test_an_efficientnet_of_transformers_answers_as_with_its_own_processor(tmp_path, labels, ways):
+    from transformers.models.efficientnet import image_processing_pil_efficientnet as pil
+
+    ways |= {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.478, 0.473, 0.474]}
+    size = {"height": SIDE, "width": SIDE}
+    processor = pil.EfficientNetImageProcessorPil(do_resize=False, size=size, **ways)
+    model = efficientnet(labels, SIDE)
+    lay(tmp_path, files_of(model, tmp_path))
+    with pytest.raises(WeightsError, match="nobody knows how its pictures were normalised"):
+        read_network(SOURCES["facetorch-b7"], tmp_path, {})
+    processor.save_pretrained(tmp_path)
+    public = read_network(SOURCES["facetorch-b7"], tmp_path, {})
+    assert public.parameters["side"] == SIDE
+    images = faces(3)
+    values = processor(list(images.numpy()), return_tensors="pt")["pixel_values"]
+    fake = next(index for index, name in labels.items() if name == "Fake")
+    with torch.no_grad():
+        wanted = model(values).logits.softmax(1)[:, fake]
+        found = torch.sigmoid(public.network(images))
+    assert wanted.std() > 0.01  # else anything would do
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_an_efficientnet_of_transformers_without_two_labels_or_a_part_is_refused(tmp_path):
+    model = efficientnet({0: "one", 1: "two"}, SIDE)
+    lay(tmp_path, files_of(model, tmp_path))
+    processor = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": SIDE}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(processor))
+    with pytest.raises(WeightsError, match="--fake-label"):
+        read("facetorch-b7", tmp_path)
+    state = {k: v for k, v in model.state_dict().items() if not k.startswith("classifier")}
+    safetensors.torch.save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(WeightsError, match="lacks 2 parts"):
+        read_network(SOURCES["facetorch-b7"], tmp_path, {}, "two")
 
 
 @pytest.mark.parametrize("labels", [{0: "fake", 1: "real"}, {0: "real", 1: "fake"}])

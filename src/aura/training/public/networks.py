@@ -1,8 +1,4 @@
-"""Each layout of a public checkpoint as one network: raw pictures or sound in, one logit out.
-
-Normalisation and the direction of the score (higher = more likely manipulated) are inside, so that
-nothing that runs later has to know them.
-"""
+"""Each layout of a public checkpoint as one network (`aura.training.public.inputs`)."""
 
 from __future__ import annotations
 
@@ -13,11 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from aura.errors import WeightsError
 from aura.training.public import efficientnet
 from aura.training.public.archive import read_checkpoint
+from aura.training.public.efficientnet_of_transformers import MeanPooled, side_and_normalisation
+from aura.training.public.inputs import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    GenD,
+    Pictures,
+    VideoLogits,
+    Voice,
+)
 from aura.training.public.labels import fake_index
 from aura.training.public.reading import build, read_json, weights_in
 
@@ -29,7 +34,6 @@ if TYPE_CHECKING:
 
     from aura.hub.catalogue import Source
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 SAMPLE_RATE = 16_000
 CLIP_HEAD_WIDTH = 64  # of every attention head of CLIP's vision towers
@@ -54,82 +58,6 @@ class Public:
     exact: dict[str, Any] = field(default_factory=dict)
 
 
-class Pictures(nn.Module):
-    """(..., S, S, 3) uint8 RGB to a logit, through a network of normalised (..., 3, S, S)."""
-
-    def __init__(
-        self,
-        network: nn.Module,
-        fake: int | None,
-        mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
-    ) -> None:
-        super().__init__()
-        self.network, self.fake = network, fake
-        self.mean: Tensor
-        self.std: Tensor
-        self.register_buffer("mean", torch.tensor(mean) * 255)
-        self.register_buffer("std", torch.tensor(std) * 255)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B,) logits; `fake` None: the network's one output points our way already."""
-        x = (images.float() - self.mean) / self.std
-        # Spelled out: the exporter writes negative axes as they stand, which no engine reads.
-        order = (0, 3, 1, 2) if x.ndim == 4 else (0, 1, 4, 2, 3)
-        return _turned(self.network(x.permute(order)), self.fake)
-
-
-class Voice(nn.Module):
-    """(B, n) float32 sound at 16 kHz to a logit, brought to zero mean and unit spread if asked."""
-
-    def __init__(self, network: nn.Module, fake: int, *, normalise: bool) -> None:
-        super().__init__()
-        self.network, self.fake, self.normalise = network, fake, normalise
-
-    def forward(self, sound: Tensor) -> Tensor:
-        """(B,) logits."""
-        if self.normalise:
-            centred = sound - sound.mean(dim=1, keepdim=True)
-            sound = centred / torch.sqrt((centred * centred).mean(dim=1, keepdim=True) + 1e-7)
-        return _turned(self.network(sound).logits, self.fake)
-
-
-class VideoLogits(nn.Module):
-    """What VideoMAE's classifier says, without the rest of its answer."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 16, 3, S, S) to (B, 2)."""
-        logits: Tensor = self.network(x).logits
-        return logits
-
-
-class GenD(nn.Module):
-    """A vision tower's pooled feature, normalised or not, and a linear layer (Yermakov et al.)."""
-
-    def __init__(self, tower: nn.Module, head: nn.Linear, *, normalise: bool) -> None:
-        super().__init__()
-        self.tower, self.head, self.normalise = tower, head, normalise
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, 224, 224) to (B, 2)."""
-        feature = self.tower(x).pooler_output
-        if self.normalise:
-            feature = F.normalize(feature, dim=1)
-        logits: Tensor = self.head(feature)
-        return logits
-
-
-def _turned(logits: Tensor, fake: int | None) -> Tensor:
-    """One logit, higher = more likely manipulated."""
-    if fake is None:
-        return logits[:, 0]
-    return logits[:, fake] - logits[:, 1 - fake]
-
-
 def read_network(
     source: Source, folder: Path, settings: Mapping[str, str], fake_label: str | None = None
 ) -> Public:
@@ -145,6 +73,8 @@ def read_network(
     config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
     weights = weights_in(folder)
     own = {**{key: str(value) for key, value in source.settings.items()}, **settings}
+    if source.layout == "efficientnet" and config.get("model_type") == "efficientnet":
+        return _efficientnet_of_transformers(folder, config, settings, fake_label)
     if source.layout == "efficientnet":
         return _efficientnet(weights, config, own, fake_label)
     if source.layout == "gend":
@@ -182,6 +112,29 @@ def _efficientnet(
         architecture=f"EfficientNet ({'uneven' if same else 'even'} padding, batch norm epsilon "
         f"{network.bn1.eps:g}), rebuilt from a timm checkpoint",
         parameters={"side": side, "threshold": float(settings.get("threshold", 0.5))},
+    )
+
+
+def _efficientnet_of_transformers(
+    folder: Path, config: dict[str, Any], settings: Mapping[str, str], fake_label: str | None
+) -> Public:
+    """By transformers' own class: it pads otherwise than timm, and adds other blocks' inputs."""
+    weights = weights_in(folder)
+    fake = fake_index(config, f"{folder}/config.json", fake_label)
+    side, mean, std = side_and_normalisation(folder, settings.get("side"))
+    if not 32 <= side <= MAX_SIDE:
+        raise WeightsError(f"pictures of {side} pixels a side make no sense")
+    model = _built("EfficientNetForImageClassification", config, weights)
+    return Public(
+        network=Pictures(MeanPooled(model), fake, mean, std).eval(),
+        input_name="images",
+        input_told=f"(N, {side}, {side}, 3) uint8 RGB: a face's box, resized with antialiasing",
+        axes={0: "faces"},
+        examples=[_noise((2, side, side, 3), 1), _noise((1, side, side, 3), 2)],
+        architecture=f"EfficientNet of transformers, width {model.config.width_coefficient:g}, "
+        f"depth {model.config.depth_coefficient:g}",
+        parameters={"side": side, "labels": config["id2label"], "fake_index": fake},
+        limits=("The profile's threshold is facetorch's, and this is another checkpoint.",),
     )
 
 
@@ -258,18 +211,23 @@ def _of_transformers(
             f"fine-tuned {name} is wanted"
         )
     fake = fake_index(config, f"{folder}/config.json", fake_label)
-    model, missing = build(name, config, read_checkpoint(weights).tensors, str(weights))
-    if missing:
-        raise WeightsError(
-            f"{weights} lacks {len(missing)} parts of a {name}, such as {missing[0]}; a fine-tuned "
-            "one is wanted"
-        )
+    model = _built(name, config, weights)
     prepares = folder / "preprocessor_config.json"
     prepared = read_json(prepares) if prepares.is_file() else {}
     labels = {"labels": config["id2label"], "fake_index": fake}
     if layout == "wav2vec2":
         return _voice(model.eval(), fake, prepared, labels)
     return _video(model.eval(), fake, prepared, labels)
+
+
+def _built(name: str, config: dict[str, Any], weights: Path) -> Any:
+    model, missing = build(name, config, read_checkpoint(weights).tensors, str(weights))
+    if missing:
+        raise WeightsError(
+            f"{weights} lacks {len(missing)} parts of a {name}, such as {missing[0]}; a fine-tuned "
+            "one is wanted"
+        )
+    return model
 
 
 def _voice(model: Any, fake: int, prepared: dict[str, Any], labels: dict[str, Any]) -> Public:

@@ -15,7 +15,7 @@ from aura.errors import WeightsError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MAX_WIDTH, MAX_LAYERS = 4096, 64
+SIZES = {"hidden_size": 4096, "hidden_dim": 4096, "num_hidden_layers": 64}  # the largest taken
 
 
 def weights_in(folder: Path) -> Path:
@@ -70,7 +70,7 @@ def build(
     said = transformers.utils.logging
     before = said.get_verbosity()
     try:
-        for key, most in (("hidden_size", MAX_WIDTH), ("num_hidden_layers", MAX_LAYERS)):
+        for key, most in SIZES.items():
             if not 1 <= int(config.get(key, 1)) <= most:
                 raise WeightsError(f"{where}: {key} {config[key]} in its config makes no sense")
         said.disable_progress_bar()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aura.errors import WeightsError
 from aura.runtime import sha256_file
 from aura.training.public.archive import read_checkpoint
-from aura.training.public.networks import IMAGENET_MEAN, IMAGENET_STD, Pictures, VideoLogits
+from aura.training.public.inputs import IMAGENET_MEAN, IMAGENET_STD, Pictures, VideoLogits
 from aura.training.public.reading import build, read_json, weights_in
 from aura.training.videomae.rows import Shape
 
