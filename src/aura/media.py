@@ -372,7 +372,8 @@ class _Lookahead:
     def feed(self, item: Any) -> Iterator[Frame | SoundBlock]:
         stamp = item.pts if item.pts is not None else item.dts
         known = stamp is not None and item.time_base is not None
-        raw = float(stamp * item.time_base) - self._zero if known else None
+        base = item.time_base
+        raw = stamp * base.numerator / base.denominator - self._zero if known else None
         held, self._held = self._held, (item, raw)
         if held is not None:
             yield from self._reader.feed(held[0], held[1], raw)

@@ -112,7 +112,7 @@ class SoundPlacer:
     def _push(self, samples: NDArray[Any]) -> Iterator[SoundBlock]:
         dropped = min(self._drop, len(samples))
         self._drop -= dropped
-        kept = np.clip(np.nan_to_num(samples[dropped:]), -1.0, 1.0).astype(np.float32, copy=False)
+        kept = samples[dropped:]
         if not len(kept):
             return
         assert self._cursor is not None  # noqa: S101 - set by _begin_run
@@ -128,4 +128,5 @@ class SoundPlacer:
         pending = np.concatenate(self._pending)
         self._pending = [pending[count:]]
         self._pending_samples -= count
-        return SoundBlock(start, pending[:count])
+        samples = np.clip(np.nan_to_num(pending[:count]), -1.0, 1.0)
+        return SoundBlock(start, samples.astype(np.float32, copy=False))

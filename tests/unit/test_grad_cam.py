@@ -112,6 +112,22 @@ def test_feature_outputs_change_no_logit_and_do_not_show_up_among_results(faces)
     assert [one.shape for one in maps] == [(3, 1280, 7, 7)] * 2
 
 
+def test_each_picture_has_its_own_numbers_however_many_are_given_at_once(faces):
+    card = next(one for one in list_cards() if one.name == "visual-lite")
+    session = open_session(weights_dir() / card.file, "cpu")
+    images = np.concatenate([faces, faces[::-1]]).transpose(0, 3, 1, 2).astype(np.float32)
+    results, maps = session.features({"images": images})  # six: a full run and half of one
+    assert np.array_equal(results["logits"][:3], results["logits"][:2:-1])
+    for at_once in (1, 2, 4):
+        parts = [
+            session.features({"images": images[i : i + at_once]}) for i in range(0, 6, at_once)
+        ]
+        assert np.array_equal(
+            np.concatenate([one["logits"] for one, _ in parts]), results["logits"]
+        )
+        assert np.array_equal(np.concatenate([found[1] for _, found in parts]), maps[1])
+
+
 def test_networks_without_pooled_heads_have_none():
     for card in list_cards():
         if card.name in {"retinaface-mobilenet", "silero-vad", "whisper-tiny-stem"}:

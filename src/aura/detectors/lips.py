@@ -8,7 +8,7 @@ median, so that light and exposure drop out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -56,11 +56,18 @@ class LipMotion:
     moving: NDArray[np.bool_]
 
 
+class _Look(NamedTuple):
+    """A crop, and its grey values over their median."""
+
+    crop: NDArray[np.uint8]
+    relative: Floats
+
+
 class LipReader:
     """Reads the crops of one person in order, in pieces; the last crop is carried along."""
 
     def __init__(self) -> None:
-        self._crop: NDArray[np.uint8] | None = None
+        self._before: _Look | None = None
         self._time = -np.inf
 
     def read(self, times: NDArray[Any], crops: NDArray[np.uint8]) -> LipMotion:
@@ -73,12 +80,13 @@ class LipReader:
         moving = np.zeros(len(times), bool)
         for index, (time, crop) in enumerate(zip(times, crops, strict=True)):
             step = float(time) - self._time
-            if self._crop is not None and 0 < step <= MAX_STEP:
+            now = _Look(crop, _relative(crop))
+            if self._before is not None and 0 < step <= MAX_STEP:
                 rate = UNIT / max(step, MIN_STEP)
-                signals[index, : len(MOTION_SIGNALS)] = _motion(self._crop, crop) * rate
+                signals[index, : len(MOTION_SIGNALS)] = _motion(self._before, now) * rate
                 moving[index] = True
-            signals[index, len(MOTION_SIGNALS) :] = _shape(_relative(crop))
-            self._crop, self._time = crop, float(time)
+            signals[index, len(MOTION_SIGNALS) :] = _shape(now.relative)
+            self._before, self._time = now, float(time)
         return LipMotion(np.asarray(times, np.float64), signals, moving)
 
 
@@ -88,10 +96,10 @@ def _relative(crop: NDArray[np.uint8]) -> Floats:
     return np.asarray(crop / np.maximum(median, np.float32(1)), np.float32)
 
 
-def _motion(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Floats:
+def _motion(before: _Look, after: _Look) -> Floats:
     """`MOTION_SIGNALS` between two crops, not yet divided by the time between them."""
     flow = cv2.calcOpticalFlowFarneback(
-        _shrunk(before), _shrunk(after), None, 0.5, 2, 9, 2, 5, 1.1, 0
+        _shrunk(before.crop), _shrunk(after.crop), None, 0.5, 2, 9, 2, 5, 1.1, 0
     )
     x, y = np.moveaxis(np.asarray(flow, np.float32) * SHRINK, 2, 0)  # pixels of the crop
     centre = _part(CENTRE)
@@ -102,7 +110,7 @@ def _motion(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Floats:
             y[_part(LOWER_LIP)].mean() - y[_part(UPPER_LIP)].mean(),
             y[_part(CHIN)].mean() - y[_part(NOSE)].mean(),
             x[_part(LEFT_CORNER)].mean() - x[_part(RIGHT_CORNER)].mean(),
-            np.abs(_relative(after)[CENTRE] - _relative(before)[CENTRE]).mean(),
+            np.abs(after.relative[CENTRE] - before.relative[CENTRE]).mean(),
         ],
         np.float32,
     )

@@ -15,7 +15,7 @@ import numpy as np
 from aura.calibration import sigmoid
 from aura.cuts import resized
 from aura.detectors.base import SAMPLE_RATE, Evidence, FrameScore, not_applicable
-from aura.runtime import Model, load_model
+from aura.runtime import PICTURES, Model, load_model
 from aura.speech import BLOCK, SPEECH_THRESHOLD
 from aura.windows import SlidingWindows, Window
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aura.detectors.base import Chunk
 
 NO_FACE = "No face was found."
-BATCH = 4  # pictures a run; the last batch is padded, so that the engine sees one shape
+BATCH = PICTURES  # a run; the last batch is padded, so that the engine sees one shape
 CLIP_STEP = 2  # clips overlap by this part: every second half
 FACE_STEP = 0.15  # seconds between faces of a row, at least: five a second, also where ten are had
 MAX_GAP = 1.0  # seconds between faces of one clip; a longer one is a cut or another shot

@@ -14,7 +14,7 @@ import numpy as np
 
 from aura.calibration import sigmoid
 from aura.detectors.base import Chunk, Evidence, FrameScore, not_applicable
-from aura.runtime import Session, load_model
+from aura.runtime import PICTURES, Session, load_model
 from aura.windows import SlidingWindows
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 NAMES = ("visual_blend", "visual_generated")  # the network's outputs, in order
 # Pictures per run. The engine sees one shape only, so the last batch of a chunk is padded: a chunk
-# holds 20 faces of a person, and larger batches are no faster on a CPU.
-BATCH = 4
+# holds 20 faces of a person.
+BATCH = PICTURES
 
 
 @dataclass

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aura.runtime import OpenVinoSession, load_model
+from aura.runtime import PICTURES, OpenVinoSession, load_model
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MODEL = "visual-lite"
 INPUT = "images"
 OUTPUT = "logits"
-BATCH = 4  # the shape that the detector runs: another would make the engine compile once more
+BATCH = PICTURES  # the shape that the detector runs
 
 
 @dataclass(frozen=True)
