@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import structlog
 
 from aura.cli import run
 from aura.errors import AuraError
+from aura.service.command import open_service
+from aura.service.logs import get_logger
 from aura.service.manifest import digest_of, read_manifest
 
 if TYPE_CHECKING:
@@ -27,6 +30,22 @@ def test_csv_parquet_and_lines_say_the_same(tmp_path: Path) -> None:
         assert (second.path, second.url) == (None, "https://h/b.mp4")
     first, second = read_manifest(tmp_path / "m.csv")
     assert (first.columns, second.columns) == ({"label": "real"}, {"label": "fake"})
+
+
+def test_a_commands_own_words_are_not_covered_by_its_log(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = structlog.get_config()
+    try:
+        open_service(tmp_path).close()
+        get_logger("api").info("submitted")
+        get_logger("api").warning("store away")
+    finally:
+        structlog.configure(**before)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "store away" in err
+    assert "submitted" not in err
 
 
 def test_a_run_is_the_same_until_a_file_or_an_option_changes(tmp_path: Path) -> None:

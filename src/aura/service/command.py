@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -203,7 +205,11 @@ def open_service(data_dir: Path | None, *, ring: bool = False) -> Service:
     Raises:
         UsageError: tables of another version. MissingExtra: the service is not installed.
     """
+    from aura.service.logs import configure_logs  # noqa: PLC0415 - needs the extra
+
     service = _open(data_dir)
+    # What a command did it says itself; a log of a thousand jobs would cover it.
+    configure_logs(pretty=sys.stderr.isatty(), least=logging.WARNING)
     if ring:
         from aura.service.server import open_bell  # noqa: PLC0415
 

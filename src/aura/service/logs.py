@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
 
-def configure_logs(*, pretty: bool = False) -> None:
-    """Set the process's logging up; `pretty` for a person at a terminal."""
+def configure_logs(*, pretty: bool = False, least: int = logging.INFO) -> None:
+    """Set the process's logging up; `pretty` for a person at a terminal, nothing below `least`."""
     renderer: Any = (
         structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer()
     )
@@ -29,7 +29,7 @@ def configure_logs(*, pretty: bool = False) -> None:
             structlog.processors.format_exc_info,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(least),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
