@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 pytest.importorskip("sklearn")
 
 from aura.evaluation import LabelledClip
-from aura.faces import FaceDetector
+from aura.explain.cam import CamNetwork
+from aura.faces import FaceDetector, align
 from aura.profiles import load_profile
-from aura.training.lite import card, localise, refit, worth
+from aura.training.lite import card, cues, localise, refit, worth
 from aura.training.lite.certainty import levels, threshold
 from aura.training.lite.fits import Fits
 from aura.training.lite.partial import FacePaster, overdubbed
@@ -174,6 +176,24 @@ def test_a_face_is_replaced_inside_the_stretch_and_nowhere_else(portrait):
     assert border.max() <= 1
 
 
+def test_cues_see_a_mouth_without_detail_and_one_that_flickers(portrait):
+    (face,) = FaceDetector(device="cpu").detect(portrait)
+    still = np.repeat(align(portrait, face.landmarks)[None], 30, axis=0)
+    random = np.random.default_rng(0)
+    still = np.clip(still + random.normal(0, 1, still.shape), 0, 255).astype(np.uint8)
+    top, bottom, left, right = (round(share * 224) for share in cues.MOUTH)
+    soft, restless = still.copy(), still.copy()
+    for one in soft:
+        one[top:bottom, left:right] = cv2.GaussianBlur(one[top:bottom, left:right], (0, 0), 3)
+    restless[::2, top:bottom, left:right] //= 2
+    network = CamNetwork()
+    plain, blurred, flickers = (cues.cues_of(one, network) for one in (still, soft, restless))
+    assert plain.shape == (len(cues.CUES),)
+    assert blurred[1] < plain[1] - 0.5
+    assert flickers[2] > plain[2] + 0.5
+    assert flickers[3] > 2 * plain[3]
+
+
 def test_another_voice_is_as_loud_and_only_in_its_stretch():
     time = np.arange(4 * 16_000) / 16_000
     own = (0.3 * np.sin(2 * np.pi * 200 * time)).astype(np.float32)
@@ -206,7 +226,10 @@ def test_the_card_tells_what_was_measured_and_what_was_not(cases, monkeypatch):
     assert profile.false_alarms[0].level == 0.01
     assert profile.segments["visual"].enter >= profile.segments["visual"].stay
     assert profile.detector("visual_blend").weight > 0
-    page = card.written(figures, {}, {})
+    tried = {"a cue": {"some clips": {"auc": [0.5, 0.4, 0.6], "clips": [3, 3]}}}
+    page = card.written(figures, {}, {}, tried)
+    assert "None is above chance" in page
+    assert "takes no account of" in page
     for heading in ("Whole clips", "False alarms", "Where and when", "How sure", "worth", "misses"):
         assert heading in page
     assert "nan" not in page.lower()

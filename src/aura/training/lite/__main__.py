@@ -9,17 +9,17 @@ from pathlib import Path
 
 from aura.evaluation import labelled_clips
 from aura.runtime import model_card
-from aura.training.lite import card, judge, refit, sets
+from aura.training.lite import card, cues, judge, refit, sets
 
 DEV = Path("clips") / "dev"
 PAGE = Path(__file__).parents[4] / "docs" / "lite.md"
-FIGURES = "card.json"
+FIGURES, CUES = "card.json", "cues.json"
 
 
 def main() -> None:
     """Run one step."""
     parser = argparse.ArgumentParser(prog="python -m aura.training.lite", description=__doc__)
-    parser.add_argument("step", choices=["make", "judge", "refit", "card"])
+    parser.add_argument("step", choices=["make", "judge", "cues", "refit", "card"])
     parser.add_argument("--data", type=Path, default=os.environ.get("AURA_DATA"))
     parser.add_argument("--out", type=Path, required=True, help="folder outside the repository")
     parser.add_argument("--sets", help="by name, with commas; all by default")
@@ -38,6 +38,10 @@ def main() -> None:
         sets.make(labelled_clips(folder), arguments.data, arguments.out / "sets", chosen)
     elif arguments.step == "judge":
         judge.judge(judged, wanted)
+    elif arguments.step == "cues":
+        text = json.dumps(cues.measure(judged), indent=2)
+        (arguments.out / CUES).write_text(text + "\n", encoding="utf-8")
+        print(text)
     elif arguments.step == "refit":
         before = judge.Judged(folder, arguments.before, frozen=True) if arguments.before else None
         profile, figures = refit.refit(judged, before)
@@ -50,7 +54,9 @@ def main() -> None:
         figures = json.loads((arguments.out / FIGURES).read_text(encoding="utf-8"))
         sync = json.loads(arguments.sync.read_text(encoding="utf-8")) if arguments.sync else {}
         speech = model_card("audio-lite").metrics["at the threshold"]
-        PAGE.write_text(card.written(figures, sync, speech), encoding="utf-8")
+        path = arguments.out / CUES
+        tried = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        PAGE.write_text(card.written(figures, sync, speech, tried), encoding="utf-8")
         print(f"wrote {PAGE}")
 
 

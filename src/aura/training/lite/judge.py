@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from aura.batch import ResultsFile, Settings, run_batch
 from aura.errors import UsageError
 from aura.evaluation import LabelledClip, labelled_clips
+from aura.evaluation.clips import MANIFEST
 from aura.pipeline import SUBJECT_MODELS, analyze
 from aura.profiles import Profile, load_profile, profiles_dir, read_profile
 from aura.runtime import model_card
@@ -67,6 +68,11 @@ class Judged:
     def place(self, name: str) -> Path:
         """The folder of a set's clips."""
         return self.clips if name == DEV else self.out / "sets" / name
+
+    def clips_of(self, name: str) -> list[LabelledClip]:
+        """The clips of a set, with or without reports; none where it was not made."""
+        there = name == DEV or (self.place(name) / MANIFEST).is_file()
+        return labelled_clips(self.place(name)) if there else []
 
     def cases(self, name: str) -> list[Case]:
         """Clips of a set with their reports, as JSON objects; those without one are left out."""

@@ -26,6 +26,7 @@ from aura.training.pairs.voicing import revoice
 from aura.training.visual.blends import BLENDED, draw_look, draw_move, face_mask, match_colour
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -39,6 +40,7 @@ CRF, PRESET = 23, "veryfast"  # the dev clips were encoded at this CRF
 STEADY = 0.6  # share of the landmarks before that is kept: pasted faces tremble a little
 # Shapes of masks for a whole face; patches of mouth or eyes alone are other fakes.
 WHOLE = {name: odds for name, odds in BLENDED.items() if name != "mouth"}
+MOUTHS = {"mouth": 0.5, "lower": 0.5}
 FADE = 0.02  # seconds over which one sound gives way to another
 
 
@@ -61,6 +63,7 @@ class FacePaster:
     Args:
         faces: finds them. fps: pictures a second. stretch: seconds in which the face is replaced,
             None for the whole clip. donor: faces to paste; None blends the person's own.
+        shapes: odds of the mask's shapes.
     """
 
     def __init__(
@@ -70,10 +73,12 @@ class FacePaster:
         random: Random,
         stretch: Stretch | None = None,
         donor: list[Image] | None = None,
+        *,
+        shapes: Mapping[str, float] = WHOLE,
     ) -> None:
         self._faces, self._fps, self._random = faces, fps, random
         self._stretch, self._donor = stretch, donor
-        odds = {name: value / sum(WHOLE.values()) for name, value in WHOLE.items()}
+        odds = {name: value / sum(shapes.values()) for name, value in shapes.items()}
         mask = face_mask(SIDE, CROP_SPAN, random, odds=odds)
         self._mask = mask / max(float(mask.max()), 1e-3)
         self._look, self._move = draw_look(random), draw_move(random)
@@ -126,10 +131,11 @@ def replace_face(
     *,
     stretch: Stretch | None = None,
     donor: list[Image] | None = None,
+    shapes: Mapping[str, float] = WHOLE,
 ) -> Path:
     """A copy (.mkv) with its face replaced; arguments as `FacePaster`."""
     fps = probe(source).video.fps or 25.0
-    paster = FacePaster(faces, fps, random, stretch, donor)
+    paster = FacePaster(faces, fps, random, stretch, donor, shapes=shapes)
     return with_pictures(source, target, paster, CRF, PRESET)
 
 

@@ -24,6 +24,7 @@ from aura.speech import BLOCK, SAMPLE_RATE
 from aura.training.augment.codecs import through_codec
 from aura.training.lite.partial import (
     CRF,
+    MOUTHS,
     PRESET,
     donor_faces,
     heard_in,
@@ -55,8 +56,9 @@ NOISE_DB = 15.0
 
 FACE_PART, VOICE_PART, DUB_PART = "face_part", "voice_part", "dub_part"
 FACE_WHOLE, VOICE_WHOLE, DUB_WHOLE = "face_whole", "voice_whole", "dub_whole"
+MOUTH_WHOLE = "mouth_whole"
 PHOTOGRAPHS = "photographs"
-FAKES = (FACE_PART, VOICE_PART, DUB_PART, FACE_WHOLE, VOICE_WHOLE, DUB_WHOLE)
+FAKES = (FACE_PART, VOICE_PART, DUB_PART, FACE_WHOLE, MOUTH_WHOLE, VOICE_WHOLE, DUB_WHOLE)
 WHOLE_VOICES = (VOICE_WHOLE, DUB_WHOLE)
 # Sets whose pictures are those of the clips that they were made of.
 SOUND_ONLY = (VOICE_PART, DUB_PART, *WHOLE_VOICES, "noise", "aac", "opus", "phone")
@@ -148,6 +150,8 @@ def make(clips: Sequence[LabelledClip], data: Path, out: Path, wanted: Sequence[
             made = _under(audible if needs_sound else clips, folder, write)
         elif name in (FACE_PART, FACE_WHOLE):
             made = _faces([c for c in clips if not c.label], folder, part=name == FACE_PART)
+        elif name == MOUTH_WHOLE:
+            made = _mouths([c for c in clips if not c.label], folder)
         else:
             made = _voices([c for c in audible if not c.label], folder, name)
         _write_manifest(folder, made)
@@ -185,6 +189,23 @@ def _faces(clips: Sequence[LabelledClip], folder: Path, *, part: bool) -> Iterat
         replace_face(clip.path, path, faces, random, stretch=stretch, donor=donor)
         method = "face swap (made, 2D)" if donor else "self-blend (made)"
         yield path, clip, method, [("visual", *stretch)] if stretch else []
+
+
+def _mouths(clips: Sequence[LabelledClip], folder: Path) -> Iterator[Made]:
+    """The person's own mouth of another moment, as lip-sync generators leave all else alone."""
+    faces = FaceDetector(device="cpu")
+    for clip in clips:
+        donor = donor_faces(clip.path, faces)
+        later = len(donor) // 2
+        path = replace_face(
+            clip.path,
+            folder / f"{clip.path.stem}.mkv",
+            faces,
+            np.random.default_rng(seed_of("mouth", clip)),
+            donor=[*donor[later:], *donor[:later]],
+            shapes=MOUTHS,
+        )
+        yield path, clip, "mouth of another moment (made)", []
 
 
 def _voices(clips: Sequence[LabelledClip], folder: Path, kind: str) -> Iterator[Made]:
