@@ -139,7 +139,11 @@ def _rate(estimate: Estimate, cases: int) -> Rate:
     )
 
 
-def error_rates(results: Sequence[Judged], data_set: str) -> dict[str, Any]:
+def error_rates(
+    results: Sequence[Judged],
+    data_set: str,
+    command: str = "python -m aura.training.calibrate CLIPS --reports FILE",
+) -> dict[str, Any]:
     """Figures of cross-fitted results as the profile shows them beside every verdict."""
     real = [one for one in results if not one[0].label]
     fake = [one for one in results if one[0].label]
@@ -156,7 +160,7 @@ def error_rates(results: Sequence[Judged], data_set: str) -> dict[str, Any]:
     return {
         "data_set": data_set,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "command": "python -m aura.training.calibrate",
+        "command": command,
         **{
             name: _rate(share_interval(*counts), counts[1]).model_dump()
             for name, counts in shares.items()

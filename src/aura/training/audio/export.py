@@ -122,7 +122,8 @@ def export(network: Network, figures: Path, config: dict[str, Any], folder: Path
         "parameters": found["parameters"],
         "training": {
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-            "command": "python -m aura.training.audio prepare, evaluate, train, then export",
+            "command": "python -m aura.training.audio prepare --out runs/audio, "
+            "then the same with evaluate, train and export",
             "seed": "drawn from file and group names; the fit itself draws nothing",
             "config": config,
             "data": found["data"],

@@ -53,7 +53,8 @@ def _head(f: dict[str, Any]) -> str:
     counts = f["clips"]
     return f"""# Profile lite: what it finds, how sure it is, what it misses
 
-Written by `python -m aura.training.lite card` from figures of {f["date"]}; weights: {weights}.
+Written by `python -m aura.training.lite card --out runs/lite --sync runs/sync/robust.json`,
+from figures of {f["date"]}; weights: {weights}.
 [docs/verdict.md](verdict.md) tells how a verdict comes about.
 
 **Read the intervals.** The labelled clips are {counts["real"]} genuine and {counts["fake"]}
@@ -110,8 +111,8 @@ def _whole(f: dict[str, Any]) -> str:
         + table(["method", *head], rows)
         + "\n\n"
         + table(["source", *head], more)
-        + "\n\nFakes made of the genuine clips (`python -m aura.training.lite make`):"
-        "\n\n" + table(["what was done", *head], made)
+        + "\n\nFakes made of the genuine clips (`python -m aura.training.lite make "
+        "--out runs/lite`):\n\n" + table(["what was done", *head], made)
     )
 
 

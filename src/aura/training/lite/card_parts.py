@@ -262,7 +262,8 @@ def sync_elsewhere(sync: dict[str, Any]) -> str:
             ]
         )
     return (
-        "## Lips and voice elsewhere\n\n`python -m aura.training.sync robust`: genuine "
+        "## Lips and voice elsewhere\n\n`python -m aura.training.sync robust --out "
+        "runs/sync`: genuine "
         "clips, the detector's projection fitted without the person, abstentions counted. Music "
         "is made up; voices from elsewhere are real recordings. A dubbed face that talks can't be "
         "told from one whose voice was replaced: that alarm is what the detector is for.\n\n"
@@ -296,7 +297,8 @@ def cues_tried(tried: dict[str, Any]) -> str:
     )
     head = [f"{name} ({counts[name][0]} / {counts[name][1]})" for name in materials]
     return (
-        "## Cues that were asked for\n\n`python -m aura.training.lite cues`: each by itself, AUC "
+        "## Cues that were asked for\n\n`python -m aura.training.lite cues --out runs/lite`: "
+        "each by itself, AUC "
         "in the direction expected of it, by clips (genuine / manipulated); the mouths replaced by "
         "us are held against genuine clips that went through the same codec. "
         f"{told}\n\n" + table(["cue", *head], rows)

@@ -44,6 +44,7 @@ MADE = (FACE_PART, FACE_WHOLE, VOICE_WHOLE, DUB_WHOLE)
 WORN_LIMIT = "Soft, small or heavily compressed faces"  # how the profile's sentence begins
 WORST = 3  # conditions that it names
 QUARTILES = (0.25, 0.5, 0.75)
+COMMAND = "python -m aura.training.lite refit --out runs/lite"
 MUTE = "silence"  # the sound taken away, which needs no copy
 
 
@@ -72,7 +73,7 @@ def refit(judged: Judged, before: Judged | None = None) -> tuple[Profile, dict[s
                 enter=rule.enter, stay=rule.stay, bridge=rule.bridge, shortest=rule.shortest
             )
     about = f"{len(found)} clips for tuning, each judged by a fit without its source"
-    rates = error_rates(found, about)
+    rates = error_rates(found, about, COMMAND)
     figures: dict[str, Any] = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "weights": {name: model_card(name).version for name in fitted.models},

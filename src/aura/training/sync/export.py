@@ -142,7 +142,8 @@ def export_sync(fitted: Path, figures: Path, config: dict[str, Any], folder: Pat
         "parameters": measured["parameters"],
         "training": {
             "date": _today(),
-            "command": "python -m aura.training.sync fit, then evaluate, then export",
+            "command": "python -m aura.training.sync fit --out runs/sync, "
+            "then the same with evaluate and export",
             "seed": "none: nothing is drawn at random, but for the intervals (bootstrap, seed 0)",
             "config": config,
             "data": measured["data"],
