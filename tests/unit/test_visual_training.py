@@ -16,7 +16,7 @@ from aura.faces import CROP_SIDE, FaceDetector, align  # noqa: E402
 from aura.training.visual import crops as crop_files  # noqa: E402
 from aura.training.visual.augment import Treatment, _wear, h264, jpeg  # noqa: E402
 from aura.training.visual.blends import BLENDED, blend_pair, face_mask  # noqa: E402
-from aura.training.visual.export import export, read_network  # noqa: E402
+from aura.training.visual.export import export, mean_weights, read_network  # noqa: E402
 from aura.training.visual.loop import Trainer, predict, train  # noqa: E402
 from aura.training.visual.network import (  # noqa: E402
     HEADS,
@@ -276,6 +276,19 @@ def test_training_goes_on_from_an_average(folder, tmp_path):
     second.save({"step": 0})
     saved = torch.load(tmp_path / "second" / "average.pt", weights_only=True)
     assert json.loads(saved["config"])["start"] == "average.pt"
+
+
+def test_the_mean_of_two_networks_lies_between_them(run, tmp_path):
+    saved = torch.load(run / "average.pt", weights_only=True)
+    name = "tails.blend.head.weight"
+    other = {**saved["weights"], name: saved["weights"][name] + 2.0}
+    torch.save({**saved, "weights": other}, tmp_path / "visual-lite-9.pt")
+    path = mean_weights([run / "average.pt", tmp_path / "visual-lite-9.pt"], tmp_path / "mean")
+    mean = torch.load(path, weights_only=True)
+    assert torch.allclose(mean["weights"][name], saved["weights"][name] + 1.0)
+    assert mean["weights"]["front._bn0.num_batches_tracked"].dtype == torch.int64
+    assert json.loads(mean["config"])["mean_of"] == ["average.pt", "visual-lite-9.pt"]
+    assert isinstance(read_network(path.parent), FaceNetwork)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from aura.training.visual.generator_training import train_generators
 from aura.training.visual.generators import RECIPES
 
 CONFIG = Path(__file__).with_name("config.json")
-STEPS = ("prepare", "generators", "train", "evaluate", "export")
+STEPS = ("prepare", "generators", "train", "mean", "evaluate", "export")
 
 
 def main() -> None:
@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--names", nargs="+", help="of generators or networks; default: all")
     parser.add_argument("--start", type=Path, help="average.pt to train on instead of ImageNet's")
+    parser.add_argument("--of", type=Path, nargs="+", help="mean: average.pt of which to take it")
     parser.add_argument("--network", help="evaluate, export: which network of the run")
     parser.add_argument("--against", type=Path, help="evaluate: an ONNX file to compare with")
     parser.add_argument("--share", type=float, default=1.0, help="of each generator's training")
@@ -51,6 +52,10 @@ def main() -> None:
             config["start"] = str(arguments.start)
         wanted = arguments.names or list(config["networks"])
         loop.train(arguments.out, run, wanted, config, arguments.device)
+    elif arguments.step == "mean":
+        if not arguments.of:
+            parser.error("mean needs --of FILE FILE ...")
+        print(f"wrote {export.mean_weights(arguments.of, run / 'mean')}")
     else:
         network = run / (arguments.network or next(iter(config["networks"])))
         _finish(arguments, network, network / "figures.json")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -19,6 +19,9 @@ from aura.training.visual.crops import load
 from aura.training.visual.loop import predict
 from aura.training.visual.network import FaceNetwork
 from aura.training.visual.pairs import heldout_blends
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 NAME = "visual-lite"
 CARD = Path(__file__).with_name("card.json")  # what no program can know about the weights
@@ -46,6 +49,28 @@ def _saved(run: Path) -> dict[str, Any]:
         raise WeightsError(f"{path} is missing; train the network first")
     saved: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
     return saved
+
+
+def mean_weights(files: Sequence[Path], run: Path) -> Path:
+    """The mean of networks of which one went on from the other, as a run of its own.
+
+    Weights that were trained further and those before, averaged, keep most of what each does best
+    (Wortsman et al., CVPR 2022, arXiv:2109.01903).
+
+    Args:
+        files: `average.pt` each; the last one's config is kept. run: folder to write to.
+    """
+    states = [torch.load(file, weights_only=True, map_location="cpu") for file in files]
+    weights = {
+        name: torch.stack([state["weights"][name].float() for state in states])
+        .mean(0)
+        .to(like.dtype)
+        for name, like in states[-1]["weights"].items()
+    }
+    config = json.loads(states[-1].get("config", "{}")) | {"mean_of": [file.name for file in files]}
+    run.mkdir(parents=True, exist_ok=True)
+    torch.save({"weights": weights, "config": json.dumps(config)}, run / "average.pt")
+    return run / "average.pt"
 
 
 def halve_weights(model: Any) -> Any:
