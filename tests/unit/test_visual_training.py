@@ -280,12 +280,15 @@ def test_training_goes_on_from_an_average(folder, tmp_path):
 
 def test_the_mean_of_two_networks_lies_between_them(run, tmp_path):
     saved = torch.load(run / "average.pt", weights_only=True)
-    name = "tails.blend.head.weight"
+    name, left = "tails.blend.head.weight", "tails.generated.head.weight"
     other = {**saved["weights"], name: saved["weights"][name] + 2.0}
+    other[left] = saved["weights"][left] + 2.0
     torch.save({**saved, "weights": other}, tmp_path / "visual-lite-9.pt")
-    path = mean_weights([run / "average.pt", tmp_path / "visual-lite-9.pt"], tmp_path / "mean")
+    files = [run / "average.pt", tmp_path / "visual-lite-9.pt"]
+    path = mean_weights(files, tmp_path / "mean", ["blend"])
     mean = torch.load(path, weights_only=True)
     assert torch.allclose(mean["weights"][name], saved["weights"][name] + 1.0)
+    assert torch.equal(mean["weights"][left], saved["weights"][left])
     assert mean["weights"]["front._bn0.num_batches_tracked"].dtype == torch.int64
     assert json.loads(mean["config"])["mean_of"] == ["average.pt", "visual-lite-9.pt"]
     assert isinstance(read_network(path.parent), FaceNetwork)

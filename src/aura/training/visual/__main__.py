@@ -11,6 +11,7 @@ from aura.runtime import weights_dir
 from aura.training.visual import crops, evaluate, export, loop
 from aura.training.visual.generator_training import train_generators
 from aura.training.visual.generators import RECIPES
+from aura.training.visual.network import HEADS
 
 CONFIG = Path(__file__).with_name("config.json")
 STEPS = ("prepare", "generators", "train", "mean", "evaluate", "export")
@@ -29,6 +30,7 @@ def main() -> None:
     parser.add_argument("--names", nargs="+", help="of generators or networks; default: all")
     parser.add_argument("--start", type=Path, help="average.pt to train on instead of ImageNet's")
     parser.add_argument("--of", type=Path, nargs="+", help="mean: average.pt of which to take it")
+    parser.add_argument("--heads", nargs="+", choices=HEADS, default=HEADS, help="mean: of which")
     parser.add_argument("--network", help="evaluate, export: which network of the run")
     parser.add_argument("--against", type=Path, help="evaluate: an ONNX file to compare with")
     parser.add_argument("--share", type=float, default=1.0, help="of each generator's training")
@@ -55,7 +57,7 @@ def main() -> None:
     elif arguments.step == "mean":
         if not arguments.of:
             parser.error("mean needs --of FILE FILE ...")
-        print(f"wrote {export.mean_weights(arguments.of, run / 'mean')}")
+        print(f"wrote {export.mean_weights(arguments.of, run / 'mean', arguments.heads)}")
     else:
         network = run / (arguments.network or next(iter(config["networks"])))
         _finish(arguments, network, network / "figures.json")

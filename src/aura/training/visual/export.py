@@ -17,7 +17,7 @@ from aura.faces import CROP_SIDE
 from aura.runtime import CARD_FORMAT, open_session, sha256_file
 from aura.training.visual.crops import load
 from aura.training.visual.loop import predict
-from aura.training.visual.network import FaceNetwork
+from aura.training.visual.network import HEADS, FaceNetwork
 from aura.training.visual.pairs import heldout_blends
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _saved(run: Path) -> dict[str, Any]:
     return saved
 
 
-def mean_weights(files: Sequence[Path], run: Path) -> Path:
+def mean_weights(files: Sequence[Path], run: Path, heads: Sequence[str] = HEADS) -> Path:
     """The mean of networks of which one went on from the other, as a run of its own.
 
     Weights that were trained further and those before, averaged, keep most of what each does best
@@ -59,15 +59,16 @@ def mean_weights(files: Sequence[Path], run: Path) -> Path:
 
     Args:
         files: `average.pt` each; the last one's config is kept. run: folder to write to.
+        heads: whose tails to average; the rest is the first file's.
     """
     states = [torch.load(file, weights_only=True, map_location="cpu") for file in files]
-    weights = {
-        name: torch.stack([state["weights"][name].float() for state in states])
-        .mean(0)
-        .to(like.dtype)
-        for name, like in states[-1]["weights"].items()
-    }
-    config = json.loads(states[-1].get("config", "{}")) | {"mean_of": [file.name for file in files]}
+    weights: dict[str, torch.Tensor] = dict(states[0]["weights"])
+    for name, like in weights.items():
+        if name.startswith(tuple(f"tails.{head}." for head in heads)):
+            parts = torch.stack([state["weights"][name].float() for state in states])
+            weights[name] = parts.mean(0).to(like.dtype)
+    told = {"mean_of": [file.name for file in files], "mean_heads": list(heads)}
+    config = json.loads(states[-1].get("config", "{}")) | told
     run.mkdir(parents=True, exist_ok=True)
     torch.save({"weights": weights, "config": json.dumps(config)}, run / "average.pt")
     return run / "average.pt"
