@@ -9,64 +9,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from in_thread import serving
 from playwright.sync_api import expect
-from servers import wait_until
+from steps import axe_finds_nothing_serious, finished, position, stored, until, upload
 
-from aura.service.jobs import Options, Submission
 from aura.service.keys import create_key
-from aura.service.settings import read_settings
-from aura.service.store import new_id
 from conftest import WAIT
-
-axe_playwright = pytest.importorskip(
-    "axe_playwright_python.sync_playwright", reason="pip install 'aura-veracity[dev]'"
-)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from deployment import Deployment, Neighbour
-    from playwright.sync_api import BrowserContext, Locator, Page
+    from playwright.sync_api import BrowserContext, Page
 
     from conftest import Gate, Seen
 
-SERIOUS = {"serious", "critical"}
 FIRST_PAGE_BYTES = 300_000
 INTERACTIVE_SECONDS = 1.0
-expect.set_options(timeout=30_000)
 LOADED_SLACK = 4.0  # times that, where this machine is busy with other things
-
-
-def axe_finds_nothing_serious(page: Page) -> None:
-    found = axe_playwright.Axe().run(page).response["violations"]
-    told = [
-        (one["id"], one["impact"], node["target"], node.get("failureSummary"))
-        for one in found
-        if one["impact"] in SERIOUS
-        for node in one["nodes"]
-    ]
-    assert told == []
-
-
-def upload(page: Page, gate: Gate, *files: Path) -> None:
-    page.goto(gate.url)
-    page.set_input_files("#file", list(files))
-
-
-def until(page: Page, true: str) -> None:
-    """Wait for an expression; asked from outside, for pages may not evaluate text."""
-    wait_until(lambda: page.evaluate(true), 60, true)
-
-
-def finished(page: Page) -> Locator:
-    """The verdict's headline, once there is one."""
-    headline = page.locator("#headline")
-    expect(headline).to_be_visible(timeout=WAIT)
-    until(page, "document.documentElement.dataset.ready")
-    return headline
-
-
-def position(page: Page) -> float:
-    return float(page.locator("#playhead").get_attribute("aria-valuenow") or -1)
 
 
 def painted(page: Page) -> int:
@@ -337,23 +295,6 @@ def long_report(seconds: float = 600.0) -> dict[str, Any]:
         "metadata": {"model_version": "lite", "models_used": [], "video_duration_sec": seconds},
         "explanation": {"maps": [], "face_boxes": boxes, "face_boxes_total": 9000},
     }
-
-
-def stored(place: Deployment, report: dict[str, Any], name: str) -> str:
-    """A finished job with this report, put beside those of the running service."""
-    from aura.service.context import Service
-
-    service = Service(read_settings(place.environment))
-    try:
-        job_id = new_id()
-        wish = Submission(id=job_id, owner="local", options=Options(), filename=name, priority=9)
-        service.store.submit(wish)
-        claimed = service.claims.claim("test", job_id)
-        assert claimed is not None
-        assert service.claims.complete(claimed, report) is not None
-    finally:
-        service.close()
-    return job_id
 
 
 def test_the_result_of_a_long_clip_is_ready_at_once(

@@ -121,7 +121,8 @@ class PageRoute(APIRoute):
 
 def refusal(request: Request, status: int, detail: str) -> Response:
     """Says in words why there is nothing to see."""
-    kind = {403: "forbidden", 404: "not_found"}.get(status, "other")
+    nothing = "link" if request.url.path.startswith("/shared/") else "not_found"
+    kind = {403: "forbidden", 404: nothing}.get(status, "other")
     return page(request, "message.html.j2", status, kind=kind, detail=detail)
 
 

@@ -82,12 +82,10 @@ def label_of(detector: dict[str, Any], t: Texts) -> str:
 
 def verdict_of(report: Any, t: Texts) -> Verdict:
     """The verdict in words; old records without scores get one that says so."""
-    if dig(report, "kind") == "image":
-        reason = dig(report, "prediction", "reason")
-        scale = _scale(report, number(report, "prediction", "manipulation_confidence"), t)
-        return Verdict("picture", t("verdict.picture"), t("meaning.picture"), reason, scale, ())
     kind = dig(report, "prediction", "overall_class")
-    if kind not in KINDS:
+    if "image" in {dig(report, "provenance", "input", "kind"), dig(report, "kind")}:
+        kind = "picture"  # the second is where older records have it
+    elif kind not in KINDS:
         return Verdict("missing", t("verdict.missing"), t("meaning.missing"), None, None, ())
     score = number(report, "prediction", "manipulation_confidence")
     reason = dig(report, "prediction", "reason")
@@ -96,18 +94,19 @@ def verdict_of(report: Any, t: Texts) -> Verdict:
         t(f"verdict.{kind}"),
         t(f"meaning.{kind}"),
         str(reason) if reason else None,
-        _scale(report, score, t),
+        _scale(report, kind, score, t),
         tuple(_why(report, t)),
     )
 
 
-def _scale(report: Any, score: float | None, t: Texts) -> Scale | None:
+def _scale(report: Any, kind: str, score: float | None, t: Texts) -> Scale | None:
     if score is None:
         return None
     low = number(report, "prediction", "confidence_interval", "low")
     high = number(report, "prediction", "confidence_interval", "high")
     level = number(report, "prediction", "confidence_interval", "level")
-    fusion = _fusion(report)
+    # Of a picture nothing is said anywhere on the scale.
+    fusion = None if kind == "picture" else _fusion(report)
     words = strength(score, t)
     label = t("scale.label", score=t.number(score), words=words)
     if low is not None and high is not None:
