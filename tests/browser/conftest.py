@@ -180,6 +180,7 @@ def page(browser: BrowserContext, gate: Gate, seen: Seen) -> Iterator[Page]:
     """A fresh tab; afterwards nothing was asked of anybody else, and no script failed."""
     gate.open()
     seen.trouble.clear()
+    browser.clear_cookies()  # language and colours that another test chose
     tab = browser.new_page()
     tab.on("pageerror", lambda error: seen.trouble.append(str(error)))
 

@@ -173,6 +173,8 @@ def test_three_people_have_lanes_of_their_own(page: Page, gate: Gate, three_peop
     page.get_by_role("button", name="Language: DE").click()
     expect(page.locator("html")).to_have_attribute("lang", "de")
     expect(page.locator("#cards-title")).to_have_text("Was jeder Detektor fand")
+    expect(page.locator(".card.na").first).to_contain_text("Der Mund ist nicht zu sehen")
+    expect(page.locator("main [lang=en]")).to_have_count(0)  # nothing of this report is left over
     page.get_by_role("button", name="Sprache: EN").click()
     expect(page.locator("html")).to_have_attribute("lang", "en")
 

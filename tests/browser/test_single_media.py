@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import cv2
@@ -119,3 +119,23 @@ def test_a_link_that_has_run_out_says_so_and_shows_nothing(
     for part in ("overlay", "files/report.json", "files/media", "files/report.pdf"):
         assert page.request.get(f"{address}/{part}").status == 404, part
     axe_finds_nothing_serious(page)
+
+
+def test_times_are_those_of_the_reader_with_utc_behind_them(
+    page: Page, gate: Gate, place: Deployment
+) -> None:
+    job = stored(place, finished_report(), "clock.mp4")
+    session = page.context.new_cdp_session(page)
+    session.send("Emulation.setTimezoneOverride", {"timezoneId": "Asia/Kolkata"})  # UTC+5:30
+    page.goto(f"{gate.url}/results/{job}")
+    shown = page.locator(".result-head time")
+    utc = datetime.fromisoformat(shown.get_attribute("datetime") or "")
+    assert abs(utc - utc_now()) < timedelta(minutes=5)
+    expect(shown).to_have_attribute("title", f"{utc:%Y-%m-%d %H:%M:%S} UTC")
+    own = utc + timedelta(hours=5, minutes=30)
+    expect(shown).to_have_text(f"{own.day} {own:%b %Y, %H:%M}")
+    # What htmx puts in later is told in the same way.
+    page.goto(f"{gate.url}/history")
+    page.get_by_role("searchbox").fill("clock")
+    expect(page.locator(".entry")).to_have_count(1)
+    expect(page.locator(".entry time")).to_have_text(f"{own.day} {own:%b %Y, %H:%M}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import re
 import string
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -13,15 +15,17 @@ from typing import Any
 import pytest
 
 from aura.examiner import wording
+from aura.profiles import load_profile
 from aura.web import moments_view, texts, tracks, verdict_view
 from aura.web.reading import length_of
+from aura.web.said import said as said_in
 
 WEB = Path(texts.__file__).parent
 VENDOR = WEB / "static" / "vendor"
 EN = texts.load("en")
 # Keys that templates and views put together from a part and a value.
 JOINED = re.compile(
-    r"(state|strength|modality|detector|verdict|meaning|limits|failed|message)\."
+    r"(state|strength|modality|detector|verdict|meaning|limits|failed|message|said)\."
     r"|home\.step_|share\.day_|history\.(real|fake|uncertain)|progress\.(fetch|probe|analyse|verdict|explain)"
 )
 
@@ -190,3 +194,70 @@ def test_records_without_scores_can_be_shown(report: Any) -> None:
     assert length_of(report) > 0
     assert tracks.spectrogram_of(report, shown.length) is None
     json.dumps([tracks.hover_data(shown), moments_view.overlay_of(report)])
+
+
+# What a report on profile lite may say stands in these modules.
+SPEAKERS = (
+    *(f"detectors/{name}.py" for name in ("visual", "sync", "temporal", "audio")),
+    *(f"{name}.py" for name in ("fusion", "kinds", "findings", "interval", "pipeline")),
+    *(
+        f"{name}.py"
+        for name in ("credentials", "explanation", "explain/explainer", "profiles/__init__")
+    ),
+)
+VALUES = ("1.5", "12", "Voice", "No face was found.", "lowers (by 1.23 logits)")
+
+
+def sentences_of(module: ast.Module) -> set[str]:
+    """Sentences that a module can say, `{}` where a value goes; neither comments nor errors."""
+    skipped: set[int] = set()
+    for node in ast.walk(module):
+        if isinstance(node, (ast.Raise, ast.Expr)):
+            skipped.update(map(id, ast.walk(node)))
+        if isinstance(node, ast.JoinedStr):
+            skipped.update(map(id, node.values))
+    found = set()
+    for node in ast.walk(module):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.JoinedStr):
+            parts = [one.value if isinstance(one, ast.Constant) else "{}" for one in node.values]
+            text = "".join(map(str, parts))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            text = re.sub(r"{\w+}", "{}", node.value)
+        else:
+            continue
+        if re.fullmatch(r"([A-Z{]|only ).* .*([a-z)]\.|be judged)", text, re.DOTALL):
+            found.add(text)
+    return found
+
+
+@pytest.mark.parametrize("language", texts.languages()[1:])
+def test_whatever_a_report_of_profile_lite_says_can_be_said(language: str) -> None:
+    every = set(load_profile("lite").limits)
+    for name in SPEAKERS:
+        every |= sentences_of(ast.parse((WEB.parent / name).read_text(encoding="utf-8")))
+    every |= {"there is one picture only"}
+    assert len(every) > 50
+    t = texts.load(language)
+    for sentence in sorted(every):
+        said = [said_in(sentence.replace("{}", value), t) for value in VALUES]
+        assert language in {one.language for one in said}, sentence
+
+
+def test_a_sentence_is_told_with_its_values_as_the_language_writes_them() -> None:
+    t = texts.load("de")
+    heard = said_in("Voice: Too little speech: 1.5 s (at least 2 s in a row are needed).", t)
+    assert heard.text == "Stimme: Zu wenig Sprache: 1,5 s (nötig sind mindestens 2 s am Stück)."
+    two = said_in("The file has only sound. The audio track is silent.", t)
+    assert two == ("Die Datei enthält nur Ton. Die Tonspur ist stumm.", "de")
+    for unknown in ("Written by a later version.", "No face was found. Or was there?", "<b>x</b>"):
+        assert said_in(unknown, t) == (unknown, "en")
+    assert said_in("No face was found.", EN) == ("No face was found.", "en")
+
+
+def test_long_sentences_of_strangers_cost_no_time() -> None:
+    t, began = texts.load("de"), time.process_time()
+    for text in ("of " * 330, "No face was found. " * 50, "Blurring away the marked " * 39):
+        said_in(text.strip(), t)
+    assert time.process_time() - began < 1.0

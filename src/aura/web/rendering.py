@@ -23,6 +23,7 @@ from aura.errors import AuraError
 from aura.service.admission import LimitReached
 from aura.service.problems import Problem
 from aura.web.reading import loose, plain
+from aura.web.said import said
 from aura.web.texts import Texts, chosen, languages
 from aura.web.tracks import lane_words
 
@@ -151,7 +152,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(utc=_utc, size=_size, pc=_pc)
+    environment.filters.update(utc=_utc, size=_size, pc=_pc, said=said)
     environment.globals.update(lane_words=lane_words, none_yet=loose({}))
     return environment
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from aura.explain.svg import clock, ticks
 from aura.web.reading import dig, length_of, number, rows
+from aura.web.said import said
 from aura.web.verdict_view import label_of, strength
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ def _group(
     decisive = bool(person.get("decisive"))
     notes = [t("tracks.decides")] if decisive and len(rows(report, "subjects")) > 1 else []
     if score is None:
-        notes.append(str(person.get("reason") or t("card.not_judged")))
+        reason = person.get("reason")
+        notes.append(said(reason, t).text if reason else t("card.not_judged"))
     else:
         notes.append(t("tracks.person_score", score=t.number(score), words=strength(score, t)))
     seen = (number(person, "first_seen"), number(person, "last_seen"))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aura.errors import AuraError
 from aura.profiles import load_profile
 from aura.web.reading import dig, number, plain, rows
+from aura.web.said import said
 
 if TYPE_CHECKING:
     from aura.profiles import FusionConfig
@@ -154,7 +155,7 @@ def _why(report: Any, t: Texts) -> list[str]:
         lines.append(t("why.people", n=len(people), person=decisive))
     widened = dig(report, "prediction", "confidence_interval", "widened_for")
     if isinstance(widened, list) and widened:
-        lines.append(t("why.widened", what="; ".join(map(str, widened))))
+        lines.append(t("why.widened", what="; ".join(said(one, t).text for one in widened)))
     return lines
 
 

@@ -1,4 +1,4 @@
-// What every page needs: dialogs, copying, the two-tick rule of the history.
+// What every page needs: dialogs, copying, times as here, the two-tick rule of the history.
 
 document.addEventListener("click", async (event) => {
   const opener = event.target.closest("[data-dialog]");
@@ -20,6 +20,23 @@ document.addEventListener("click", async (event) => {
 for (const field of document.querySelectorAll("[data-here]")) {
   field.value = location.pathname + location.search;
 }
+
+// Times come in UTC. Whoever reads them sees their own, and UTC on pointing at it.
+function tellLocalTimes() {
+  const { lang } = document.documentElement;
+  const region = navigator.languages.find((one) => one.split("-")[0] === lang) || lang;
+  const own = new Intl.DateTimeFormat(region, {
+    dateStyle: "medium", timeStyle: "short", hourCycle: "h23",
+  });
+  for (const time of document.querySelectorAll("time[datetime]:not([title])")) {
+    const at = new Date(time.dateTime);
+    if (Number.isNaN(at.getTime())) continue;
+    time.title = time.textContent;
+    time.textContent = own.format(at);
+  }
+}
+tellLocalTimes();
+document.addEventListener("htmx:afterSwap", tellLocalTimes);
 
 const compare = document.querySelector("[data-needs-two]");
 if (compare) {
