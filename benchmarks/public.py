@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-TESTS = Path(__file__).parents[1] / "tests" / "unit"
+TESTS = Path(__file__).parents[1] / "tests"
 NAMES: tuple[str, ...] = ("facetorch-b7", "videomae-deepfake", "wav2vec2-deepfake", "gend-clip-l14")
 NAMES += ("wav2vec2-voice-clone",)
 TRIES = 5
@@ -147,7 +147,8 @@ def main(names: list[str]) -> None:
 
 def _in_process(call: str, environment: dict[str, str]) -> dict[str, Any]:
     code = (
-        f"import sys, json; sys.path.insert(0, {str(TESTS)!r}); from benchmarks import public; "
+        f"import sys, json; sys.path[:0] = {[str(TESTS / 'unit'), str(TESTS)]!r}; "
+        f"from benchmarks import public; "
         f"print('\\n' + json.dumps(public.{call}))"
     )
     done = subprocess.run(

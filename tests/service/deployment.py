@@ -8,13 +8,14 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
 import httpx2 as httpx
 from servers import free_port, port_answers, wait_until
+
+from stand_in import Answering, answering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,36 +157,19 @@ class Neighbour:
 def neighbour() -> Iterator[Neighbour]:
     state = Neighbour()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Answers(Answering, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.path in state.redirects:
-                self.send_response(302)
-                self.send_header("Location", state.redirects[self.path])
-                self.end_headers()
+                self.answer(302, Location=state.redirects[self.path])
                 return
             body = state.files.get(self.path)
-            self.send_response(404 if body is None else 200)
-            self.send_header("Content-Length", str(len(body or b"")))
-            self.end_headers()
-            self.wfile.write(body or b"")
+            self.answer(404 if body is None else 200, body or b"")
 
         def do_POST(self) -> None:
             size = int(self.headers["Content-Length"])
             text = self.rfile.read(size).decode()
             state.received.append(({k.lower(): v for k, v in self.headers.items()}, text))
-            self.send_response(state.status)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            self.answer(state.status)
 
-        def log_message(self, *_: object) -> None:
-            """Nothing on the terminal."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with answering(Answers) as state.port:
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()

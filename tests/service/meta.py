@@ -1,7 +1,7 @@
 """A stand-in for Meta's Cloud API on this machine, and what Meta posts to a webhook.
 
 The posts have the shape of the examples in Meta's documentation of webhooks (2026), with numbers
-and ids made up. `tests/service/test_whatsapp_payload.py` holds them against pywa's own types.
+and ids made up. `tests/service/whatsapp/test_payload.py` holds them against pywa's own types.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import contextlib
 import hashlib
 import hmac
 import json
-import threading
 import time
 import uuid
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
+
+from stand_in import Answering, answering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,7 +84,7 @@ def text_of(message: dict[str, Any]) -> str:
 def meta_api() -> Iterator[Meta]:
     state = Meta()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Answers(Answering, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             state.tokens.add(self.headers["Authorization"])
             if self._refused():
@@ -127,24 +128,10 @@ def meta_api() -> Iterator[Meta]:
         def _answer(self, status: int, body: bytes | dict[str, Any]) -> None:
             time.sleep(state.answers_late)
             raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-            with contextlib.suppress(OSError):  # who asked may have given up meanwhile
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(raw)))
-                self.end_headers()
-                self.wfile.write(raw)
+            self.answer(status, raw, Content_Type="application/json")
 
-        def log_message(self, *_: object) -> None:
-            """Nothing on the terminal."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state.port = server.server_address[1]
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with answering(Answers) as state.port:
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def message(kind: str, sender: str = ANN, *, ago: float = 0.0, **part: Any) -> dict[str, Any]:

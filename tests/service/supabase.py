@@ -10,15 +10,16 @@ import contextlib
 import json
 import re
 import secrets
-import threading
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import psycopg
+
+from stand_in import Answering, answering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,7 +98,7 @@ class Bucket:
 def bucket() -> Iterator[Bucket]:
     state = Bucket()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Answers(Answering, BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def handle_any(self) -> None:
@@ -108,7 +109,7 @@ def bucket() -> Iterator[Bucket]:
             if token:
                 self.with_token(path, token, body)
             elif self.headers["Authorization"] != f"Bearer {state.key}":
-                self.answer(400, {"statusCode": "403", "error": "Unauthorized", "message": "no"})
+                self.tell(400, {"statusCode": "403", "error": "Unauthorized", "message": "no"})
             else:
                 self.with_key(path, json.loads(body or b"{}"))
 
@@ -119,51 +120,38 @@ def bucket() -> Iterator[Bucket]:
             download = re.fullmatch(rf"/object/sign/{state.name}/(.+)", path)
             if upload:
                 token = state.sign("upload", upload[1], 7200)
-                self.answer(200, {"url": f"{path}?token={token}", "token": token})
+                self.tell(200, {"url": f"{path}?token={token}", "token": token})
             elif download and download[1] in state.files:
                 token = state.sign("download", download[1], body["expiresIn"])
-                self.answer(200, {"signedURL": f"{path}?token={token}"})
+                self.tell(200, {"signedURL": f"{path}?token={token}"})
             elif path == f"/object/list/{state.name}":
                 found = state.entries(body["prefix"].rstrip("/"))
-                self.answer(200, found[body["offset"] : body["offset"] + body["limit"]])
+                self.tell(200, found[body["offset"] : body["offset"] + body["limit"]])
             elif path == f"/object/{state.name}" and self.command == "DELETE":
                 gone = [one for one in body["prefixes"] if state.files.pop(one, None)]
-                self.answer(200, [{"name": one} for one in gone])
+                self.tell(200, [{"name": one} for one in gone])
             elif path == f"/bucket/{state.name}":
-                self.answer(200, {"name": state.name, "public": False})
+                self.tell(200, {"name": state.name, "public": False})
             else:
-                self.answer(400, {"statusCode": "404", "error": "not_found", "message": "no"})
+                self.tell(400, {"statusCode": "404", "error": "not_found", "message": "no"})
 
         def with_token(self, path: str, token: str, body: bytes) -> None:
             kind, file, until = state.tokens.get(token, ("", "", 0.0))
             state.keys_seen_with_files.add(self.headers["Authorization"] or self.headers["apikey"])
             if time.time() > until or not path.endswith(f"/{state.name}/{file}"):
-                self.answer(400, {"statusCode": "400", "error": "InvalidJWT", "message": "no"})
+                self.tell(400, {"statusCode": "400", "error": "InvalidJWT", "message": "no"})
             elif kind == "upload" and self.command == "PUT":
                 state.files[file] = (body, datetime.now(UTC).isoformat())
-                self.answer(200, {"Key": f"{state.name}/{file}"})
+                self.tell(200, {"Key": f"{state.name}/{file}"})
             elif kind == "download" and self.command == "GET":
                 content, asked = state.files[file][0], self.headers["Range"]
                 if asked:
                     start, stop = map(int, asked.removeprefix("bytes=").split("-"))
                     content = content[start : stop + 1]
-                self.answer(206 if asked else 200, content)
+                self.tell(206 if asked else 200, content)
 
-        def answer(self, status: int, body: Any) -> None:
-            raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(raw)))
-            self.end_headers()
-            self.wfile.write(raw)
+        def tell(self, status: int, body: Any) -> None:
+            self.answer(status, body if isinstance(body, bytes) else json.dumps(body).encode())
 
-        def log_message(self, *_: object) -> None:
-            """Nothing on the terminal."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state.port = server.server_address[1]
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with answering(Answers) as state.port:
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
+
+from stand_in import Answering, answering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,38 +39,32 @@ class Mirror:
 def serving(mirror: Mirror) -> Iterator[Mirror]:
     """Run it on a free port."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Answers(Answering, BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
             mirror.asked.append((self.path, self.headers.get("Range")))
             if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/revision/(.+)", self.path):
                 known = any(name.startswith(f"{found[1]}/") for name in mirror.files)
-                self._answer(200 if known else 404, json.dumps({"sha": mirror.commit}).encode())
+                self.answer(200 if known else 404, json.dumps({"sha": mirror.commit}).encode())
                 return
             found = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([0-9a-f]{40})/(.+)", self.path)
             data = mirror.files.get(f"{found[1]}/{found[3]}") if found else None
             if found and data is not None:  # as the hub: to its store, saying what is to come
-                self.send_response(302)
-                self.send_header("Location", f"/store/{found[1]}/{found[3]}")
+                place = f"/store/{found[1]}/{found[3]}"
                 stated = mirror.states or hashlib.sha256(data).hexdigest()
-                self.send_header("X-Linked-ETag", f'"{stated}"')
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+                self.answer(302, Location=place, X_Linked_ETag=f'"{stated}"')
                 return
             if self.path.startswith("/store/"):
                 self._store(mirror.files[self.path.removeprefix("/store/")])
                 return
-            self._answer(404, b"")
+            self.answer(404, b"")
 
         def _store(self, data: bytes) -> None:
             asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
             begin = int(asked[1]) if asked and mirror.ranges else 0
             if begin > len(data) or (asked and begin == len(data)):
-                self.send_response(416)
-                self.send_header("Content-Range", f"bytes */{len(data)}")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+                self.answer(416, Content_Range=f"bytes */{len(data)}")
                 return
             part = data[begin:]
             self.send_response(206 if begin else 200)
@@ -84,23 +79,6 @@ def serving(mirror: Mirror) -> Iterator[Mirror]:
                 return
             self.wfile.write(part)
 
-        def _answer(self, status: int, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.handle_error = lambda *_: None  # connections that were closed on purpose
-    mirror.address = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
+    with answering(Answers) as port:
+        mirror.address = f"http://127.0.0.1:{port}"
         yield mirror
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

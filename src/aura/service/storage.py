@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import uuid
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,6 +34,16 @@ class StorageAway(AuraError):
     """The store does not answer, or says that it can't now: not the file's fault, and it passes."""
 
     kind = "storage_away"
+
+
+@contextlib.contextmanager
+def scratch_file(key: str, scratch: Path) -> Iterator[Path]:
+    """Where a copy of what is stored may lie until the block ends; two of one key don't meet."""
+    path = scratch / f"{checked(key).replace('/', '-')}-{uuid.uuid4().hex[:8]}"
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -172,15 +183,12 @@ class S3Storage(Storage):
     @contextlib.contextmanager
     def local(self, key: str, scratch: Path) -> Iterator[Path]:
         """Download it for the time of the block."""
-        path = scratch / checked(key).replace("/", "-")
-        try:
+        with scratch_file(key, scratch) as path:
             with _reached():
                 self._client.download_file(
                     self._bucket, self._prefix + key, str(path), Config=self._transfer
                 )
             yield path
-        finally:
-            path.unlink(missing_ok=True)
 
     def read(self, key: str, start: int, stop: int) -> Iterator[bytes]:
         """Ask for that part of the object only."""

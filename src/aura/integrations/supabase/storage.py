@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import uuid
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -17,7 +16,15 @@ from urllib.parse import quote, urlsplit
 from aura.errors import InputNotFound, UsageError
 from aura.integrations.supabase.settings import PREFIX, SupabaseSettings, read_supabase_settings
 from aura.service.guarded import AddressRefused, FetchFailed, GuardedClient
-from aura.service.storage import GONE, READ_BYTES, Storage, StorageAway, Stored, checked
+from aura.service.storage import (
+    GONE,
+    READ_BYTES,
+    Storage,
+    StorageAway,
+    Stored,
+    checked,
+    scratch_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -62,14 +69,11 @@ class SupabaseStorage(Storage):
     @contextlib.contextmanager
     def local(self, key: str, scratch: Path) -> Iterator[Path]:
         """Download it for the time of the block."""
-        path = scratch / f"{checked(key).replace('/', '-')}-{uuid.uuid4().hex[:8]}"
-        try:
+        with scratch_file(key, scratch) as path:
             with path.open("wb") as file:
                 for part in self._get(key, {}):
                     file.write(part)
             yield path
-        finally:
-            path.unlink(missing_ok=True)
 
     def read(self, key: str, start: int, stop: int) -> Iterator[bytes]:
         """Ask for that part of the file only."""
