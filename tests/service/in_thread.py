@@ -43,7 +43,7 @@ def serving(folder: Path, *, only_local: bool = True, **settings: Any) -> Iterat
     port = free_port()
     extensions = load_extensions(service)  # as the environment configures them
     app = create_app(service, only_local=only_local, extensions=extensions)
-    config = web_server(app)
+    config = web_server(app, service.settings.trusted_proxies)
     config.port = port
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

@@ -13,10 +13,12 @@ import sqlalchemy as sa
 from in_thread import serving
 from made import finished_report, wish
 
+from aura.errors import UsageError
 from aura.service import sharing
 from aura.service.jobs import utc_now
 from aura.service.keys import all_keys, create_key, revoke_key
 from aura.service.sessions import COOKIE
+from aura.service.settings import read_settings
 from aura.service.tables import shared_links, web_sessions
 
 pytest.importorskip("jinja2", reason="needs the extra: pip install 'aura-veracity[web]'")
@@ -243,6 +245,38 @@ def test_a_link_shows_one_result_until_it_is_taken_back(guarded: Api) -> None:
         ann.post(f"/results/{job}/links/{link.id}/revoke", headers=SAME)
         for gone in (path, f"{path}/overlay", f"{path}/files/report.json"):
             assert stranger.get(gone).status_code == 404, gone
+
+
+@pytest.mark.parametrize(
+    ("trusted", "scheme"),
+    [((), "http"), (("127.0.0.0/8",), "https"), (("192.0.2.7",), "http")],
+)
+def test_links_begin_as_a_trusted_proxy_says_and_nobody_else(
+    tmp_path: Path, trusted: tuple[str, ...], scheme: str
+) -> None:
+    with serving(tmp_path, trusted_proxies=trusted) as api:
+        job = done(api)
+        over_tls = {**SAME, "HX-Request": "true", "X-Forwarded-Proto": "https"}
+        with api.client() as client:
+            answer = client.post(f"/results/{job}/links", data={"days": 7}, headers=over_tls)
+            odd = {**over_tls, "X-Forwarded-Proto": "javascript"}
+            other = client.post(f"/results/{job}/links", data={"days": 7}, headers=odd)
+        shown = [
+            at["value"]
+            for text in (answer.text, other.text)
+            for _, at in Markup(text).elements
+            if at.get("id") == "fresh-link"
+        ]
+        assert [str(one).split("/shared/")[0] for one in shown] == [
+            f"{scheme}://127.0.0.1:{api.port}",
+            f"http://127.0.0.1:{api.port}",
+        ]
+
+
+def test_a_proxy_is_named_by_its_address() -> None:
+    for wrong in ("*", "proxy", "10.0.0.1/8"):
+        with pytest.raises(UsageError, match="AURA_TRUSTED_PROXIES"):
+            read_settings({"AURA_TRUSTED_PROXIES": wrong})
 
 
 def test_a_link_ends_with_its_time_and_with_its_job(guarded: Api) -> None:

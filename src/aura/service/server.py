@@ -20,6 +20,8 @@ from aura.service.logs import configure_logs
 from aura.service.probing import start_prober
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fastapi import FastAPI
 
     from aura.service.context import Bell
@@ -80,7 +82,7 @@ def run_server(settings: Settings, host: str, port: int) -> None:
         keeper.start()
         app = create_app(service, embedded, only_local=only_local, extensions=extensions)
         try:
-            uvicorn.Server(web_server(app)).run(sockets=[listener])
+            uvicorn.Server(web_server(app, settings.trusted_proxies)).run(sockets=[listener])
         finally:
             keeper.stop()
             if embedded is not None:
@@ -107,15 +109,16 @@ def open_bell(settings: Settings) -> Bell | None:
     return None
 
 
-def web_server(app: FastAPI) -> uvicorn.Config:
-    """How the application is served."""
+def web_server(app: FastAPI, trusted_proxies: Sequence[str] = ()) -> uvicorn.Config:
+    """How the application is served; `trusted_proxies` as in the settings."""
     return uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
         server_header=False,
-        # Whoever is behind a proxy is told apart by key, not by address: no header is believed.
-        proxy_headers=False,
+        # What comes from anywhere else may say what it likes of itself.
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=list(trusted_proxies),
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )

@@ -5,6 +5,7 @@ Without any of them everything is on this machine: SQLite, a folder, a worker be
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import types
 import typing
@@ -103,6 +104,9 @@ class Settings:
     cors_origins: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     """`host:port` that may be fetched from or called back although they are not public."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks (10.0.0.0/8) of proxies with TLS in front: their X-Forwarded-Proto says
+    how links begin, their X-Forwarded-For whom the audit log names. Nobody else's is believed."""
     fetch_seconds: float = 60.0
     """For a whole `video_url`."""
     callback_seconds: float = 15.0
@@ -142,6 +146,13 @@ def read_settings(environment: Mapping[str, str] | None = None, **given: Any) ->
         raise UsageError("AURA_CACHE_SCOPE: choose one of everyone, owner, off")
     if settings.dispatcher not in DISPATCHERS:
         raise UsageError(f"AURA_DISPATCHER: choose one of {', '.join(DISPATCHERS[1:])}")
+    for one in settings.trusted_proxies:
+        try:
+            ipaddress.ip_network(one)
+        except ValueError:
+            raise UsageError(
+                f"AURA_TRUSTED_PROXIES: {one} is no address or network such as 10.0.0.0/8"
+            ) from None
     for name in ("lease_seconds", "soft_deadline", "hard_deadline", "sweep_seconds"):
         if getattr(settings, name) <= 0:
             raise UsageError(f"{PREFIX}{name.upper()} must be above 0")
