@@ -17,22 +17,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aura import __version__, interrupts
-from aura.errors import AuraError, InputError, InputNotFound, UsageError
+from aura.errors import AuraError, InputError, UsageError
 from aura.lines import LineFile
 from aura.profiles import chosen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from aura.report import Report
 
 LINE_FORMAT = "1"
 LINE_START = f'{{"aura_line": "{LINE_FORMAT}"'.encode()
-# What a folder is searched for. Files named on the command line are tried whatever they are called.
-MEDIA_SUFFIXES = frozenset(
-    {".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"}
-    | {".mts", ".ogv", ".ts", ".webm", ".wmv"}
-)
 # Failures that lie in the bytes: the same file would fail again.
 LASTING = frozenset({"input", "unreadable_media", "no_video"})
 
@@ -117,44 +112,6 @@ class Summary:
             earlier = f"{self.skipped} done in an earlier run{failed}"
             parts = [earlier] if self.skipped == self.total else [*parts, earlier]
         return f"{files}: {', '.join(parts)}."
-
-
-def find_media(paths: Sequence[Path]) -> list[Path]:
-    """The files to analyse: those named, and those in named folders (recursive, by suffix).
-
-    Raises:
-        InputNotFound: a named folder holds no media file, or may not be read.
-    """
-    found: dict[str, Path] = {}
-    for path in paths:
-        if not is_folder(path):
-            found.setdefault(os.path.abspath(path), path)  # noqa: PTH100 - keep links as named
-            continue
-        inside = sorted(_media_in(path))
-        if not inside:
-            raise InputNotFound(
-                f"{path} holds no video file that Aura knows by its name "
-                f"({' '.join(sorted(MEDIA_SUFFIXES))}); name files directly to analyse others"
-            )
-        for file in inside:
-            found.setdefault(os.path.abspath(file), file)  # noqa: PTH100
-    return list(found.values())
-
-
-def is_folder(path: Path) -> bool:
-    """Whether this is a folder, as far as its own folder lets one see."""
-    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises where permission is missing
-
-
-def _media_in(folder: Path) -> Iterator[Path]:
-    def refuse(error: OSError) -> None:
-        raise InputNotFound(f"{error.filename} can't be read ({error.strerror})")
-
-    for where, _, names in os.walk(folder, onerror=refuse):
-        for name in names:
-            # A name that begins with a dot is a download in progress or a desktop's own file.
-            if Path(name).suffix.lower() in MEDIA_SUFFIXES and not name.startswith("."):
-                yield Path(where) / name
 
 
 class ResultsFile(LineFile):
@@ -272,7 +229,7 @@ def run_batch(
     """Analyse files one after the other.
 
     Args:
-        files: from `find_media`. analyze: one file to its report.
+        files: from `media_files.find_media`. analyze: one file to its report.
         settings: what the reports depend on.
         results: where lines go and what is skipped; None keeps nothing.
         on_outcome: called after each file with its outcome and its JSON line (None if skipped).

@@ -76,6 +76,15 @@ class Faces(StrEnum):
     single = "single"
 
 
+class Media(StrEnum):
+    """What folders are searched for."""
+
+    video = "video"
+    image = "image"
+    audio = "audio"
+    all = "all"
+
+
 class Device(StrEnum):
     """Where the networks run."""
 
@@ -111,6 +120,9 @@ def analyze(
         list[Path], typer.Argument(metavar="PATH", help="Files, or folders of videos.")
     ],
     *,
+    media: Annotated[
+        Media, typer.Option(help="What to take from folders; what is left aside is told.")
+    ] = Media.video,
     profile: Annotated[str, typer.Option(help="Which detectors to use.")] = "lite",
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write each report there as JSON.")
@@ -158,11 +170,10 @@ def analyze(
     """Analyse one video or many; see `ANALYZE_HELP`."""
     from aura.batch import (  # noqa: PLC0415
         Settings,
-        find_media,
-        is_folder,
         make_folder,
         save_report,
     )
+    from aura.media_files import SUFFIXES, find_media, is_folder  # noqa: PLC0415
     from aura.profiles import chosen, share_of  # noqa: PLC0415
 
     # A wrong name and absent weights are told before anything is decoded.
@@ -191,8 +202,12 @@ def analyze(
     if len(paths) > 1 or jsonl is not None or is_folder(paths[0]):
         if explain is not None:
             raise UsageError("--explain takes one video at a time, as its pictures are of one")
+        kinds = tuple(kind for kind in SUFFIXES if media.value in {kind, Media.all.value})
+        found = find_media(paths, kinds)
+        if found.left and not quiet:
+            _note(found.told())
         summary = _analyze_many(
-            find_media(paths), run, settings, out=out, jsonl=jsonl, as_json=as_json, quiet=quiet
+            found.files, run, settings, out=out, jsonl=jsonl, as_json=as_json, quiet=quiet
         )
         raise typer.Exit(EXIT_SOME_FAILED if summary.any_failed else 0)
     with progress_bars(quiet=quiet) as bars:

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aura.batch import MEDIA_SUFFIXES
 from aura.errors import InputError, InputNotFound
+from aura.media_files import VIDEO_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,7 +122,7 @@ def _from_manifest(manifest: Path, folder: Path) -> list[LabelledClip]:
         for row in csv.DictReader(stream):
             path = _as_named(manifest.parent / (row.get("path") or ""))
             label = (row.get("label") or "").strip().lower()
-            known = label in LABELS and path.suffix.lower() in MEDIA_SUFFIXES
+            known = label in LABELS and path.suffix.lower() in VIDEO_SUFFIXES
             if known and path.is_relative_to(folder) and path.is_file():
                 clips.append(_clip(path, label, row, f"{manifest}, {row.get('path')}"))
     return sorted(clips, key=lambda clip: clip.path)
@@ -170,7 +170,7 @@ def _from_subfolders(folder: Path) -> list[LabelledClip]:
     clips = []
     for label, name in ((0, "real"), (1, "fake")):
         for path in sorted((folder / name).rglob("*")):
-            if path.suffix.lower() in MEDIA_SUFFIXES:
+            if path.suffix.lower() in VIDEO_SUFFIXES:
                 method = path.parent.name if path.parent != folder / name else name
                 clips.append(LabelledClip(path, label, method, path.stem, method))
     return clips

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from aura.batch import MEDIA_SUFFIXES
 from aura.errors import InputError
+from aura.media_files import VIDEO_SUFFIXES
 from aura.training.data.duplicates import look_alikes
 from aura.training.data.looks import Look, look_at
 from aura.training.data.manifest import read_manifest
@@ -95,7 +95,7 @@ def audit(manifest: Path, *, workers: int | None = None, hook: Hook | None = Non
 
 def _see(folder: Path, row: Row) -> _Seen:
     path = folder / row.path
-    if path.suffix.lower() not in MEDIA_SUFFIXES:
+    if path.suffix.lower() not in VIDEO_SUFFIXES:
         missing = "" if os.access(path, os.R_OK) else "is not there or can't be read"
         return _Seen(row, None, missing)
     try:

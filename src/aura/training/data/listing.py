@@ -12,8 +12,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from aura.batch import MEDIA_SUFFIXES
 from aura.errors import InputError, InputNotFound
+from aura.media_files import VIDEO_SUFFIXES
 from aura.training.data.manifest import relative_path
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _is_text(path: str) -> bool:
 def videos_below(root: Path, folder: str | PurePath = ".") -> Iterator[str]:
     """Video files below `root/folder`, as sorted paths relative to root."""
     for path in sorted((root / folder).rglob("*")):
-        if path.suffix.lower() in MEDIA_SUFFIXES and not path.name.startswith("."):
+        if path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith("."):
             yield path.relative_to(root).as_posix()
 
 

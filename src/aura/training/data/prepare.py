@@ -24,9 +24,10 @@ from pathlib import Path  # noqa: TC003 - these dataclasses go to other processe
 from typing import TYPE_CHECKING, Any
 
 from aura import __version__, media
-from aura.batch import MEDIA_SUFFIXES, write_whole
+from aura.batch import write_whole
 from aura.errors import InputError, InputNotFound, NoVideo, UsageError
 from aura.faces import CROP_SIDE, CROP_SPAN, MIN_CONFIDENCE
+from aura.media_files import VIDEO_SUFFIXES
 from aura.runtime import cpu_threads, read_card, sha256_file, weights_dir
 from aura.timeline import BELIEVABLE_FPS
 from aura.training.data.clip import truth_of
@@ -213,7 +214,7 @@ def _work_through(
 def _job(manifest: Path, row: Row) -> _Job:
     file = manifest.parent / row.path
     key = Entry(row.path, 0, UNTRIED)
-    if file.suffix.lower() not in MEDIA_SUFFIXES:
+    if file.suffix.lower() not in VIDEO_SUFFIXES:
         return _Job(replace(key, reason=NOT_VIDEO), file)
     try:
         stat = file.stat()

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from aura.batch import MEDIA_SUFFIXES
 from aura.errors import UsageError
+from aura.media_files import VIDEO_SUFFIXES
 from aura.training.data.linked import linked, names_of
 from aura.training.data.manifest import SPLITS, read_manifest, write_manifest
 
@@ -129,7 +129,7 @@ def split_manifest(
     rows = [
         replace(row, path=(way / row.path).as_posix())
         for row in read_manifest(manifest)
-        if not videos_only or PurePosixPath(row.path).suffix.lower() in MEDIA_SUFFIXES
+        if not videos_only or PurePosixPath(row.path).suffix.lower() in VIDEO_SUFFIXES
     ]
     if not rows:
         raise UsageError(f"{manifest} lists no video")
