@@ -16,8 +16,9 @@ import pytest
 
 import aura
 from aura import cli, interrupts
-from aura.batch import LINE_START, Settings, find_media, run_batch
+from aura.batch import LINE_START, Settings, run_batch
 from aura.errors import UnreadableMedia
+from aura.media_files import find_media
 from aura.report import Report
 
 HERE = Path(__file__).parent
@@ -274,7 +275,33 @@ def test_folders_are_searched_in_order_without_doubles_and_hidden_files(tmp_path
     for name in ("b.mp4", "a.MOV", "sub/c.avi", ".part.mp4", "readme.md"):
         clip(tmp_path / name)
     found = find_media([tmp_path / "b.mp4", tmp_path, tmp_path / "sub"])
-    assert [p.name for p in found] == ["b.mp4", "a.MOV", "c.avi"]
+    assert [p.name for p in found.files] == ["b.mp4", "a.MOV", "c.avi"]
+    assert found.told() == ""
+
+
+def test_pictures_and_sounds_in_folders_are_told_of_and_taken_when_asked_for(run, tmp_path):
+    folder = tmp_path / "clips"
+    for name in ("a.mp4", "thumb/a.JPG", "thumb/b.png", "voice.opus", ".hidden.jpg", "note.txt"):
+        clip(folder / name)
+    code, out, err = run("analyze", folder, "--json")
+    assert (code, len(out.splitlines())) == (0, 1)
+    assert "2 pictures and 1 sound in these folders were left aside; --media all" in err
+    assert "left aside" not in run("analyze", folder, "--quiet")[2]
+    code, out, err = run("analyze", folder, folder / "thumb" / "a.JPG", "--json")
+    assert len(out.splitlines()) == 2  # named, so it is taken
+    assert "1 picture and 1 sound in these" in err
+    for media, count in (("image", 2), ("audio", 1), ("all", 4)):
+        code, out, err = run("analyze", folder, "--media", media, "--json")
+        assert (code, len(out.splitlines())) == (0, count)
+        assert ("left aside" in err) == (media != "all")
+
+
+def test_a_folder_of_pictures_alone_says_how_to_have_them_analysed(run, tmp_path):
+    clip(tmp_path / "photos" / "a.png")
+    code, _, err = run("analyze", tmp_path / "photos")
+    assert code == 3
+    assert "holds no video. 1 picture in these folders was left aside; --media all" in err
+    assert run("analyze", tmp_path / "photos", "--media", "image")[0] == 0
 
 
 def test_file_names_can_not_send_codes_to_the_terminal(run, tmp_path):
