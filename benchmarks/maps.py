@@ -1,6 +1,7 @@
 """Do the heat maps hold? Deletion test and cost of explaining, over labelled clips.
 
     python -m benchmarks.maps DATA
+    python -m benchmarks.maps --speed      # only what it costs, at 720p, 30 s and 60 s
 
 DATA is a folder with `manifest.csv` (path, label, kind, split); the manipulated clips of its dev
 split are explained. Processor time is told, not time on the wall: a busy machine changes it little.
@@ -22,6 +23,7 @@ from aura.explain import explainer as steps
 from aura.explain import sanity
 from aura.explain.explainer import Explainer
 from aura.explain.moments import pictures_at
+from benchmarks import clips
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 PARTS = ("explain", "deletion_test", "_picture", "_all_at_once")
+SPEED_SECONDS = (30, 60)
 DRAWS = 2000  # of clips, for the intervals
 
 
@@ -132,5 +135,17 @@ class _Timed(Explainer):
         return run
 
 
+def speed() -> None:
+    """Print what explaining costs on the clips of `benchmarks.clips`, in shares of an analysis."""
+    explained(clips.clip(SPEED_SECONDS[0]))  # opens the networks, which others need as well
+    for seconds in SPEED_SECONDS:
+        _, spent = explained(clips.clip(seconds))
+        shown = ", ".join(f"{name} {share:.1%}" for name, share in spent.items())
+        print(f"720p, {seconds} s: {shown}, all {sum(spent.values()):.1%}", flush=True)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    if sys.argv[1:] == ["--speed"]:
+        speed()
+    else:
+        main(Path(sys.argv[1]))
