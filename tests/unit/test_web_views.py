@@ -212,7 +212,8 @@ def sentences_of(module: ast.Module) -> set[str]:
     """Sentences that a module can say, `{}` where a value goes; neither comments nor errors."""
     skipped: set[int] = set()
     for node in ast.walk(module):
-        if isinstance(node, (ast.Raise, ast.Expr)):
+        docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if docstring or isinstance(node, ast.Raise):
             skipped.update(map(id, ast.walk(node)))
         if isinstance(node, ast.JoinedStr):
             skipped.update(map(id, node.values))

@@ -35,13 +35,6 @@ class Source(BaseModel):
     about: str
     limits: tuple[str, ...] = ()
 
-    def at(self, repo: str) -> Source:
-        """The same kind of checkpoint from elsewhere: its licence and its limits are not known."""
-        if self.repo is None or repo == self.repo:
-            return self.model_copy(update={"repo": repo})
-        licence = f"That of the checkpoint you name. {self.repo} has: {self.licence}"
-        return self.model_copy(update={"repo": repo, "licence": licence, "limits": ()})
-
 
 @lru_cache(maxsize=1)
 def sources() -> tuple[Source, ...]:

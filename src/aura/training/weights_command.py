@@ -182,7 +182,7 @@ def list_weights(
                 "profiles": source.profiles,
                 "repo": pin.repo if pin else source.repo,
                 "about": source.about,
-                "licence": pin.licence if pin else source.licence,
+                "licence": source.licence,
                 "revision": pin.revision if pin else None,
                 "files_sha256": pin.files if pin else {},
                 "in_use": registry.in_use(source.name),

@@ -77,7 +77,6 @@ def pull_one(source: Source, wish: Wish, hook: Hook | None) -> str:
         )
     if not REPO.fullmatch(repo):
         raise UsageError(f"--repo {repo}: give OWNER/NAME, as on the hub")
-    source = source.at(repo)
     same = before is not None and before.repo == repo and wish.revision is None
     if before is not None and same and wish.folder is None and _in_use(source, before):
         return version_of(before)

@@ -25,14 +25,15 @@ for (const field of document.querySelectorAll("[data-here]")) {
 function tellLocalTimes() {
   const { lang } = document.documentElement;
   const region = navigator.languages.find((one) => one.split("-")[0] === lang) || lang;
+  const day = new Intl.DateTimeFormat(region, { dateStyle: "medium" });
   const own = new Intl.DateTimeFormat(region, {
     dateStyle: "medium", timeStyle: "short", hourCycle: "h23",
   });
   for (const time of document.querySelectorAll("time[datetime]:not([title])")) {
     const at = new Date(time.dateTime);
     if (Number.isNaN(at.getTime())) continue;
-    time.title = time.textContent;
-    time.textContent = own.format(at);
+    time.title = time.dateTime.replace("T", " ").replace("Z", " UTC");
+    time.textContent = ("day" in time.dataset ? day : own).format(at);
   }
 }
 tellLocalTimes();

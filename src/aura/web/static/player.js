@@ -2,8 +2,8 @@
 
 import { drawBoxes, drawMap, mapAt } from "./overlay.js";
 import { clock, Tracks } from "./tracks.js";
+import { words } from "./words.js";
 
-const words = JSON.parse(document.getElementById("words").textContent);
 const player = document.getElementById("player");
 const video = document.getElementById("video");
 const still = document.getElementById("still");
@@ -20,7 +20,7 @@ let position = 0;
 const pressed = (button) => button !== null && button.getAttribute("aria-pressed") === "true";
 
 const tracksPlace = document.getElementById("tracks");
-const tracks = tracksPlace ? new Tracks(tracksPlace, words, seek, playOrPause) : null;
+const tracks = tracksPlace ? new Tracks(tracksPlace, seek, playOrPause) : null;
 
 function seek(seconds) {
   position = Math.max(0, Math.min(seconds, length));

@@ -1,7 +1,8 @@
 // Follows a job's events; after a lost connection it goes on where it was.
 
+import { fill, words } from "./words.js";
+
 const place = document.getElementById("progress");
-const words = JSON.parse(document.getElementById("words").textContent);
 const bar = document.getElementById("percent");
 const now = document.getElementById("now");
 const connection = document.getElementById("connection");
@@ -23,7 +24,7 @@ function showStage(stage, percent) {
   if (percent !== undefined) bar.value = percent;
   if (at >= 0) {
     const name = steps[at].querySelector("span:nth-child(2)").textContent;
-    now.textContent = `${name} · ${words.percent.replace("{percent}", Math.round(bar.value))}`;
+    now.textContent = `${name} · ${fill(words.percent, { percent: Math.round(bar.value) })}`;
   } else {
     now.textContent = words.waiting;
   }

@@ -1,5 +1,7 @@
 // The lanes: pointing tells values, pressing or the keyboard goes there, the playhead follows.
 
+import { fill, words } from "./words.js";
+
 const STEP = 1; // seconds for an arrow key
 const STRIDE = 10; // seconds for Page Up and Page Down
 const NEAR = 0.012; // share of the length within which a point belongs to a place
@@ -12,9 +14,8 @@ export function clock(seconds) {
 }
 
 export class Tracks {
-  constructor(place, words, seek, playOrPause) {
+  constructor(place, seek, playOrPause) {
     this.place = place;
-    this.words = words;
     this.data = JSON.parse(document.getElementById("hover").textContent);
     this.playhead = document.getElementById("playhead");
     this.pointer = document.getElementById("pointer");
@@ -86,9 +87,7 @@ export class Tracks {
     this.position = time;
     const { left, width } = this.axis();
     this.playhead.style.left = `${left + (width * Math.min(time, this.data.length)) / this.data.length}px`;
-    const told = this.words.position
-      .replace("{time}", clock(time))
-      .replace("{end}", clock(this.data.length));
+    const told = fill(words.position, { time: clock(time), end: clock(this.data.length) });
     this.playhead.setAttribute("aria-valuenow", time.toFixed(1));
     this.playhead.setAttribute("aria-valuetext", [told, ...this.valuesAt(time).slice(1)].join(", "));
   }
@@ -99,7 +98,7 @@ export class Tracks {
     for (const { label, group, points } of this.data.lanes) {
       const value = nearest(points, time, Math.max(1, NEAR * this.data.length));
       if (value !== null) {
-        const shown = value.toFixed(2).replace(".", this.words.decimal);
+        const shown = value.toFixed(2).replace(".", words.decimal);
         lines.push(`${several ? `${group}, ` : ""}${label} ${shown}`);
       }
     }

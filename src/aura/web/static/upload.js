@@ -1,6 +1,7 @@
 // Sends a video or an address, shows how far it is, and goes on to the job's page.
 
-const words = JSON.parse(document.getElementById("words").textContent);
+import { fill, words } from "./words.js";
+
 const form = document.getElementById("upload");
 const drop = document.getElementById("drop");
 const chooser = document.getElementById("file");
@@ -12,8 +13,6 @@ const troubleWords = document.getElementById("trouble-words");
 const again = document.getElementById("again");
 let request = null;
 let retry = null;
-
-const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
 function newKey() {
   // `crypto.randomUUID` exists only behind TLS or on localhost.
