@@ -53,9 +53,13 @@ def test_a_picture_alone_is_judged_by_its_face_and_never_called_anything(
         expect(card(page, name)).to_contain_text("A picture has neither motion nor sound.")
         expect(card(page, name).locator(".card-score")).to_have_text("n/a")
 
+    # What has no length has neither lanes nor moments.
+    expect(page.locator("#tracks, #moments-title")).to_have_count(0)
     # The picture stands where a video would, with the face's box, and nothing can be played.
     until(page, "document.getElementById('still').naturalWidth === 512")
     until(page, "document.getElementById('drawn').dataset.drawn === 'boxes'")
+    page.locator("#heat").click()
+    until(page, "document.getElementById('drawn').dataset.drawn === 'map boxes'")
     expect(page.locator("video")).to_have_count(0)
     axe_finds_nothing_serious(page)
 
