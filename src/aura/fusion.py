@@ -30,8 +30,8 @@ OF_FACES = ("visual", "temporal")  # modalities whose networks wear misleads
 EVEN = 0.5  # the score that says neither
 NO_FACE = "No face was found."
 WORN = (
-    "The face is too worn by compression to be called manipulated: one genuine face in twenty "
-    "so worn looks as suspicious."
+    "The face is too worn by compression to be called manipulated: genuine faces so worn look as "
+    "suspicious."
 )
 
 

@@ -64,7 +64,8 @@ def evaluate(
         judges.append(_onnx(against))
     generators = Generators(folder)
     result: dict[str, Any] = {
-        "command": "python -m aura.training.visual evaluate",
+        "command": f"python -m aura.training.visual evaluate --out RUNS --network {run.name} "
+        "--clips CLIPS",
         "note": "people of the dev split; 'treated': codecs, scaling and noise, 'worn': the "
         "harshest of them (H.264 at CRF 34 to 44, coded twice, or both), 'as photographed': none. "
         "Intervals resample photos, or clips. 'before' and 'gain' (with the interval of the "
