@@ -27,6 +27,9 @@ def main() -> None:
     parser.add_argument("--sync", type=Path, help="robust.json of `python -m aura.training.sync`")
     parser.add_argument("--write", action="store_true", help="write into the shipped profile")
     arguments = parser.parse_args()
+    if arguments.step == "card":
+        _write_card(arguments.out, arguments.sync)
+        return
     if arguments.data is None:
         parser.error(f"{arguments.step} needs --data or AURA_DATA")
     everything = (judge.DEV, *sets.FAKES, sets.PHOTOGRAPHS, *sets.CONDITIONS)
@@ -42,7 +45,7 @@ def main() -> None:
         text = json.dumps(cues.measure(judged), indent=2)
         (arguments.out / CUES).write_text(text + "\n", encoding="utf-8")
         print(text)
-    elif arguments.step == "refit":
+    else:
         before = judge.Judged(folder, arguments.before, frozen=True) if arguments.before else None
         profile, figures = refit.refit(judged, before)
         text = json.dumps(figures, indent=2)
@@ -50,14 +53,16 @@ def main() -> None:
         print(text)
         if arguments.write:
             refit.write(profile, figures)
-    else:
-        figures = json.loads((arguments.out / FIGURES).read_text(encoding="utf-8"))
-        sync = json.loads(arguments.sync.read_text(encoding="utf-8")) if arguments.sync else {}
-        speech = model_card("audio-lite").metrics["at the threshold"]
-        path = arguments.out / CUES
-        tried = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        PAGE.write_text(card.written(figures, sync, speech, tried), encoding="utf-8")
-        print(f"wrote {PAGE}")
+
+
+def _write_card(out: Path, sync_at: Path | None) -> None:
+    figures = json.loads((out / FIGURES).read_text(encoding="utf-8"))
+    sync = json.loads(sync_at.read_text(encoding="utf-8")) if sync_at else {}
+    speech = model_card("audio-lite").metrics["at the threshold"]
+    path = out / CUES
+    tried = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    PAGE.write_text(card.written(figures, sync, speech, tried), encoding="utf-8")
+    print(f"wrote {PAGE}")
 
 
 if __name__ == "__main__":
