@@ -43,6 +43,11 @@ def wear(f: dict[str, Any]) -> str:
         ]
         for name, one in wear["conditions"].items()
     ]
+    stretches = "; ".join(
+        f"{CONDITIONS[name][0]} {now} of {count} ({then})"
+        for name, (then, now, count) in wear["stretches"].items()
+        if name in wear["conditions"]
+    )
     cost = [
         [
             {"dev": "labelled clips", **KINDS}[name],
@@ -70,7 +75,9 @@ def wear(f: dict[str, Any]) -> str:
             ],
             rows,
         )
-        + "\n\nWhat that costs where nothing was worn on purpose:\n\n"
+        + f"\n\nGenuine clips in which a stretch of a face is told, by the shipped profile "
+        f"(which was fitted on them; wear left aside): {stretches}."
+        "\n\nWhat that costs where nothing was worn on purpose:\n\n"
         + table(
             [
                 "clips",

@@ -19,12 +19,12 @@ from aura.training.lite.judge import DEV
 from aura.training.lite.sets import DUB_PART, FACE_PART, VOICE_PART
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from aura.detectors.base import Modality
     from aura.evaluation import LabelledClip
     from aura.profiles import Profile
-    from aura.training.lite.judge import Judged
+    from aura.training.lite.judge import Case, Judged
     from aura.windows import Window
 
 MODALITY: dict[str, Modality] = {FACE_PART: "visual", VOICE_PART: "audio", DUB_PART: "sync"}
@@ -90,6 +90,30 @@ class Finder:
         """Share of untouched clips among them in which a rule finds a stretch."""
         found = [bool(self.found[rule][i]) for i in chosen if not self.true[i]]
         return sum(found) / len(found) if found else 0.0
+
+
+def told_in(
+    copies: Mapping[str, Sequence[Case]], profile: Profile, made_with: Profile
+) -> dict[str, list[int]]:
+    """Genuine clips in which a stretch of a face is told, wear left aside and not, and of how many.
+
+    By the profile as it is shipped, which was fitted on all of them.
+    """
+    unworn = profile.evidence.model_copy(update={"wear": None})
+    rule = profile.segment_rule("visual")
+    result = {}
+    for name, cases in copies.items():
+        counts = []
+        for one in (profile.model_copy(update={"evidence": unworn}), profile):
+            people = [verdict_of(report, one, made_with).subjects for _, report in cases]
+            counts.append(
+                sum(
+                    any(find_stretches(who.windows.get("visual", ()), rule) for who in clip)
+                    for clip in people
+                )
+            )
+        result[name] = [*counts, len(cases)]
+    return result
 
 
 def measure(judged: Judged, name: str, profile: Profile) -> tuple[dict[str, Any], SegmentRule]:

@@ -72,6 +72,7 @@ def refit(judged: Judged, before: Judged | None = None) -> tuple[Profile, dict[s
             segments[str(modality)] = SegmentConfig(
                 enter=rule.enter, stay=rule.stay, bridge=rule.bridge, shortest=rule.shortest
             )
+    shipped = fitted.model_copy(update={"segments": segments})
     about = f"{len(found)} clips for tuning, each judged by a fit without its source"
     rates = error_rates(found, about, COMMAND)
     figures: dict[str, Any] = {
@@ -91,7 +92,10 @@ def refit(judged: Judged, before: Judged | None = None) -> tuple[Profile, dict[s
         },
         "photographs": _counts(worth.judged_without_source(judged.cases(PHOTOGRAPHS), fits)),
         "conditions": _conditions(judged, fits),
-        "wear": _wear(judged, fits, copies),
+        "wear": {
+            **_wear(judged, fits, copies),
+            "stretches": localise.told_in(copies, shipped, judged.profile),
+        },
         "ablation": worth.ablation(pool, fits),
         "ablation on labelled clips": worth.ablation(dev, fits),
         "fusion": worth.fusions(pool, fits),
