@@ -47,7 +47,6 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 HERE = {"127.0.0.1"}
-WAIT = 120_000  # milliseconds that an analysis may take on a busy machine
 FPS = 25
 
 

@@ -11,7 +11,6 @@ from servers import wait_until
 from aura.service.jobs import Options, Submission
 from aura.service.settings import read_settings
 from aura.service.store import new_id
-from conftest import WAIT
 
 axe_playwright = pytest.importorskip(
     "axe_playwright_python.sync_playwright", reason="pip install 'aura-veracity[dev]'"
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from conftest import Gate
 
+WAIT = 120_000  # milliseconds that an analysis may take on a busy machine
 SERIOUS = {"serious", "critical"}
 expect.set_options(timeout=30_000)
 

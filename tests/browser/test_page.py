@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from in_thread import serving
 from playwright.sync_api import expect
-from steps import axe_finds_nothing_serious, finished, position, stored, until, upload
+from steps import WAIT, axe_finds_nothing_serious, finished, position, stored, until, upload
 
 from aura.service.keys import create_key
-from conftest import WAIT
 
 if TYPE_CHECKING:
     from pathlib import Path
