@@ -42,7 +42,12 @@ if TYPE_CHECKING:
 # Self-made fakes on which worth and fusion are asked beside the labelled clips.
 MADE = (FACE_PART, FACE_WHOLE, VOICE_WHOLE, DUB_WHOLE)
 WORN_LIMIT = "Soft, small or heavily compressed faces"  # how the profile's sentence begins
-WORST = 3  # conditions that it names
+# Conditions that it names, and how.
+WORST = {
+    "crf40": "coded at CRF 40",
+    "hidden": "coded at CRF 40 and then at CRF 18",
+    "double": "halved and coded twice",
+}
 QUARTILES = (0.25, 0.5, 0.75)
 COMMAND = "python -m aura.training.lite refit --out runs/lite"
 MUTE = "silence"  # the sound taken away, which needs no copy
@@ -251,12 +256,12 @@ def write(profile: Profile, figures: dict[str, Any]) -> None:
 
 
 def worn_limit(figures: dict[str, Any]) -> str:
-    """What stands beside every verdict about worn faces: the conditions with most false alarms."""
-    counted = {name: figures["conditions"][name] for name in figures["wear"]["conditions"]}
-    worst = sorted(counted, key=lambda name: -counted[name]["alarms"][0])[:WORST]
-    told = "; ".join(
-        f"{CONDITIONS[name][0]}: {round(counted[name]['alarms'][0] * counted[name]['real'])} of "
-        f"{counted[name]['real']}"
-        for name in worst
+    """What stands beside every verdict about worn faces (the page has it in German as well)."""
+    told = [
+        f"{words} {round(one['alarms'][0] * one['real'])} of {one['real']}"
+        for name, words in WORST.items()
+        if (one := figures["conditions"].get(name))
+    ]
+    return (
+        f"{WORN_LIMIT} are accused more often. Genuine clips called manipulated: {', '.join(told)}."
     )
-    return f"{WORN_LIMIT} are accused more often. Genuine clips called manipulated: {told}."
