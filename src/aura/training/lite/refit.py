@@ -25,6 +25,7 @@ from aura.training.lite.sets import (
     DUB_WHOLE,
     FACE_PART,
     FACE_WHOLE,
+    MOUTH_WHOLE,
     PHOTOGRAPHS,
     SOUND_ONLY,
     VOICE_WHOLE,
@@ -92,7 +93,7 @@ def refit(judged: Judged, before: Judged | None = None) -> tuple[Profile, dict[s
         "by source": _by(found, lambda clip: clip.source),
         "made": {
             name: _counts(worth.judged_without_source(judged.cases(name), fits))
-            for name in (*MADE, *localise.MODALITY)
+            for name in dict.fromkeys((*MADE, MOUTH_WHOLE, *localise.MODALITY))
             if judged.cases(name)
         },
         "photographs": _counts(worth.judged_without_source(judged.cases(PHOTOGRAPHS), fits)),
