@@ -6,7 +6,8 @@
 Each visual detector is calibrated on real clips against the kinds of fakes it looks for, then the
 fused score against the kinds that the profile finds at all. The figures count every kind, and they
 come from fits that never saw the clip's source, so they say what to expect elsewhere; what is
-shipped is fitted on everything.
+shipped is fitted on everything. What wear explains is left aside here (`aura.training.lite.worn`
+fits it).
 """
 
 from __future__ import annotations

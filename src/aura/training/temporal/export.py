@@ -127,8 +127,9 @@ def export(network: Network, figures: dict[str, Any], config: dict[str, Any], fo
         "parameters": figures["parameters"],
         "training": {
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-            "command": "python -m aura.training.temporal prepare --part 0/2 and --part 1/2 "
-            "(which clip lends its motion depends on the part), evaluate, train, then export",
+            "command": "python -m aura.training.temporal prepare --out runs/temporal --part 0/2, "
+            "then with --part 1/2 (which clip lends its motion depends on the part); then the same "
+            "with evaluate, train and export, without a part",
             "seed": "drawn from clip and kind names; the fit itself draws nothing",
             "config": config,
             "data": figures["data"],
