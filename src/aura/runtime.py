@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import sys
+from collections import deque
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
@@ -185,7 +186,8 @@ class OpenVinoSession:
     `heads` are its logits that come from averaged feature maps, in the network's order;
     `features` gives those maps. Making them outputs changes no other number and costs no time.
     A network of single pictures is compiled for `PICTURES` of them, which is a tenth faster than
-    for any number; other numbers are run in parts.
+    for any number; other numbers are run in parts, as many side by side as there are processors
+    for (each part in one thread, so that its numbers don't depend on the others).
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
@@ -194,16 +196,18 @@ class OpenVinoSession:
         self._names = [output.get_any_name() for output in graph.outputs]
         self.heads = _add_feature_outputs(graph)
         self._batch = PICTURES if _fix_batch(graph) else None
+        threads = threads or network_threads()
+        streams = max(1, cpu_threads() // threads) if self._batch else 1
         self._compiled = core.compile_model(
             graph,
             "CPU",
             {
                 "INFERENCE_PRECISION_HINT": "f32",
-                "INFERENCE_NUM_THREADS": threads or network_threads(),
-                "PERFORMANCE_HINT": "LATENCY",
+                "INFERENCE_NUM_THREADS": threads * streams,
+                "NUM_STREAMS": streams,
             },
         )
-        self._request = self._compiled.create_infer_request()
+        self._requests = [self._compiled.create_infer_request() for _ in range(streams)]
         self._lock = Lock()
 
     def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
@@ -218,23 +222,34 @@ class OpenVinoSession:
 
     def _run(self, inputs: dict[str, Array], outputs: int) -> list[Array]:
         """Copies of the first outputs, for all of a batch."""
-        if self._batch is None:
-            return self._infer(inputs, outputs)
-        ((name, pictures),) = inputs.items()
-        parts = []
-        for start in range(0, len(pictures), self._batch):
-            part = pictures[start : start + self._batch]
-            count = len(part)
-            if count < self._batch:
-                part = np.pad(part, ((0, self._batch - count), *[(0, 0)] * (part.ndim - 1)))
-            parts.append([one[:count] for one in self._infer({name: part}, outputs)])
+        with self._lock:  # infer requests serve one caller at a time
+            if self._batch is None:
+                self._requests[0].infer(inputs, share_inputs=True)
+                return self._results(self._requests[0], outputs)
+            ((name, pictures),) = inputs.items()
+            parts = []
+            waiting: deque[tuple[Any, int]] = deque()
+            for number, start in enumerate(range(0, len(pictures), self._batch)):
+                part = pictures[start : start + self._batch]
+                count = len(part)
+                if count < self._batch:
+                    part = np.pad(part, ((0, self._batch - count), *[(0, 0)] * (part.ndim - 1)))
+                if len(waiting) == len(self._requests):
+                    parts.append(self._finish(*waiting.popleft(), outputs))
+                request = self._requests[number % len(self._requests)]
+                request.start_async({name: part})
+                waiting.append((request, count))
+            parts += [self._finish(request, count, outputs) for request, count in waiting]
         return [np.concatenate(one) for one in zip(*parts, strict=True)]
 
-    def _infer(self, inputs: dict[str, Array], outputs: int) -> list[Array]:
-        with self._lock:  # an infer request serves one caller at a time
-            self._request.infer(inputs, share_inputs=True)
-            tensors = [self._request.get_output_tensor(index) for index in range(outputs)]
-            return [np.array(tensor.data) for tensor in tensors]
+    def _finish(self, request: Any, count: int, outputs: int) -> list[Array]:
+        request.wait()
+        return [one[:count] for one in self._results(request, outputs)]
+
+    @staticmethod
+    def _results(request: Any, outputs: int) -> list[Array]:
+        tensors = [request.get_output_tensor(index) for index in range(outputs)]
+        return [np.array(tensor.data) for tensor in tensors]
 
 
 def _fix_batch(graph: Any) -> bool:

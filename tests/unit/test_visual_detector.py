@@ -8,6 +8,7 @@ import pytest
 from aura.calibration import sigmoid
 from aura.detectors.base import Chunk, FaceTrack
 from aura.detectors.visual import BATCH, NAMES, VisualDetector
+from aura.runtime import PICTURES, load_model
 
 
 class Brightness:
@@ -59,11 +60,11 @@ def test_the_answer_does_not_depend_on_how_the_clip_is_cut():
     assert whole.conclude() == cut.conclude()
 
 
-def test_the_network_sees_one_shape_only():
+def test_the_network_sees_few_shapes():
     network = Brightness()
     detector = VisualDetector(network)
-    detector.observe(Chunk(0, 9, [track(0, [50] * 21), track(1, [60] * 2)], None))
-    assert network.batches == [(BATCH, 3, 224, 224)] * -(-23 // BATCH)
+    detector.observe(Chunk(0, 9, [track(0, [50] * 31), track(1, [60] * 3)], None))
+    assert network.batches == [(BATCH, 3, 224, 224), (PICTURES, 3, 224, 224)]
 
 
 def test_windows_and_frames_carry_the_times_of_the_faces():
@@ -83,3 +84,12 @@ def test_without_a_face_both_scores_are_not_applicable():
         assert item.status == "not_applicable"
         assert item.score is None
         assert item.reason == "No face was found."
+
+
+def test_many_faces_get_the_numbers_that_each_gets_alone():
+    session = load_model("visual-lite", "cpu")
+    faces = np.random.default_rng(0).integers(0, 256, (11, 3, 224, 224)).astype(np.float32)
+    together = session.run({"images": faces})["logits"]
+    alone = [session.run({"images": faces[i : i + 1]})["logits"][0] for i in (0, 5, 10)]
+    assert together.shape == (11, 2)
+    assert np.array_equal(together[[0, 5, 10]], np.stack(alone))

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NAMES = ("visual_blend", "visual_generated")  # the network's outputs, in order
-# Pictures per run. The engine sees one shape only, so the last batch of a chunk is padded: a chunk
-# holds 20 faces of a person.
-BATCH = PICTURES
+# Faces per run at most: what a chunk holds of one person, and 20 MB. Filled up to whole `PICTURES`,
+# so that an engine sees few shapes.
+BATCH = 8 * PICTURES
 
 
 @dataclass
@@ -74,7 +74,8 @@ class VisualDetector:
         rows = []
         for start in range(0, len(crops), BATCH):
             part = crops[start : start + BATCH]
-            batch = np.zeros((BATCH, 3, *part.shape[1:3]), np.float32)
+            whole = -(-len(part) // PICTURES) * PICTURES
+            batch = np.zeros((whole, 3, *part.shape[1:3]), np.float32)
             batch[: len(part)] = part.transpose(0, 3, 1, 2)
             rows.append(self._session.run({"images": batch})["logits"][: len(part)])
         return np.concatenate(rows)
