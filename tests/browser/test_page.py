@@ -44,7 +44,7 @@ def painted(page: Page) -> int:
 @pytest.mark.data
 def test_from_upload_to_verdict_and_back_to_nothing(page: Page, gate: Gate, data_dir: Path) -> None:
     """A face swap without sound: progress, verdict, table, heat, sharing, deleting."""
-    upload(page, gate, data_dir / "clips" / "dev" / "clip_008.mp4")
+    upload(page, gate, data_dir / "clips" / "dev" / "clip_024.mp4")
     page.wait_for_url("**/results/*")
     address = page.url
     expect(finished(page)).to_have_text(
@@ -108,7 +108,7 @@ def test_from_upload_to_verdict_and_back_to_nothing(page: Page, gate: Gate, data
     delete.click()
     page.get_by_role("button", name="Delete for good").click()
     page.wait_for_url("**/history")
-    expect(page.get_by_text("clip_008.mp4")).to_have_count(0)
+    expect(page.get_by_text("clip_024.mp4")).to_have_count(0)
     assert page.request.get(address).status == 404
 
 

@@ -180,6 +180,7 @@ def test_batches_and_held_out_pairs_hold_drawn_faces(folder):
         "batch": 16,
         "ffhq_share": 0.5,
         "other_person_share": 0.5,
+        "worn": 0.5,
         "kinds": {"redrawn": 0.4, "drawn": 0.3, "driven": 0.3},
     }
     images, labels, weights = next(training_batches(folder, config, seed=3))

@@ -308,7 +308,8 @@ def test_the_exported_file_answers_as_the_network_and_its_card_fits(run, folder,
     card_path = export(run, folder, tmp_path, figures)
     card = read_card(card_path)
     assert verify_card(card, tmp_path) is None
-    assert card.metrics == {"note": "made by a test"}
+    assert card.metrics["note"] == "made by a test"
+    assert "beat chance" in card.metrics["heat maps"]
     images = heldout_blends(crop_files.load(folder), 3, seed=8)
     pixels = images.transpose(0, 3, 1, 2).astype(np.float32)
     got = open_session(tmp_path / card.file, "cpu").run({"images": pixels})["logits"]

@@ -30,7 +30,8 @@ def configure_logs(*, pretty: bool = False, least: int = logging.INFO) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(least),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # Standard error as it is at the time: whoever replaces it may close it afterwards.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
 
