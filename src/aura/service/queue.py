@@ -18,6 +18,7 @@ from celery import Celery, signals
 
 from aura.errors import UsageError
 from aura.service.context import Service
+from aura.service.deafness import start_watching
 from aura.service.limits import limit_memory
 from aura.service.logs import configure_logs
 from aura.service.settings import read_settings
@@ -98,6 +99,7 @@ def _worker_app() -> Celery:
     def end_with_parent(**_: Any) -> None:
         if os.environ.get(ENDS_WITH_STDIN):
             threading.Thread(target=_await_parents_end, name="aura-parent", daemon=True).start()
+            start_watching(settings.redis_url, QUEUE)  # who ends is started anew
 
     @app.task(name=TASK)  # type: ignore[untyped-decorator]
     def run(job_id: str) -> None:
