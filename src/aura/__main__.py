@@ -6,7 +6,11 @@ behind it as it does later.
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
+from contextlib import suppress
+from typing import NoReturn
 
 from aura.errors import Cancelled
 
@@ -24,10 +28,20 @@ def main() -> None:
         sys.stderr.write("aura: stopped; nothing was kept\n")
         code = Cancelled.exit_code
     if code == Cancelled.exit_code:
-        # An interrupt within an `exec` of text, as data classes do while they are imported, makes
-        # Python end itself by the signal at exit, though it was caught; the next one forgets that.
-        exec("")  # noqa: S102
+        _end(code)
     sys.exit(code)
+
+
+def _end(code: int) -> NoReturn:
+    """End at once, everything being cleared up: threads may be inside an engine still.
+
+    Python unwinds those at its exit, and C++ code answers that by aborting the process.
+    """
+    atexit._run_exitfuncs()  # as `sys.exit` does
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":
