@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aura.runtime import PICTURES, OpenVinoSession, load_model
+from aura.runtime import OpenVinoSession, load_model
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 MODEL = "visual-lite"
 INPUT = "images"
 OUTPUT = "logits"
-BATCH = PICTURES  # the shape that the detector runs
 
 
 @dataclass(frozen=True)
@@ -50,32 +49,17 @@ class CamNetwork:
 
     def look(self, crops: NDArray[np.uint8]) -> Looked:
         """Logits and feature maps of aligned faces, (N, 224, 224, 3) uint8 RGB."""
-        rows, maps = [], []
-        for start in range(0, len(crops), BATCH):
-            count = len(crops[start : start + BATCH])
-            result, features = self._session.features({INPUT: _batch(crops[start : start + BATCH])})
-            rows.append(result[OUTPUT][:count])
-            maps.append([one[:count] for one in features])
-        return Looked(
-            np.concatenate(rows), [np.concatenate(one) for one in zip(*maps, strict=True)]
-        )
+        result, features = self._session.features({INPUT: _pixels(crops)})
+        return Looked(result[OUTPUT], features)
 
     def logits(self, crops: NDArray[np.uint8], head: int) -> NDArray[np.float64]:
         """One head's logits of aligned faces, (N,)."""
-        parts = range(0, len(crops), BATCH)
-        found = [
-            self._session.run({INPUT: _batch(crops[i : i + BATCH])})[OUTPUT][
-                : len(crops[i : i + BATCH]), head
-            ]
-            for i in parts
-        ]
-        return np.concatenate(found).astype(np.float64)
+        logits = self._session.run({INPUT: _pixels(crops)})[OUTPUT][:, head]
+        return np.asarray(logits, np.float64)
 
 
-def _batch(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-    batch = np.zeros((BATCH, 3, *crops.shape[1:3]), np.float32)
-    batch[: len(crops)] = crops.transpose(0, 3, 1, 2)
-    return batch
+def _pixels(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return np.ascontiguousarray(crops.transpose(0, 3, 1, 2), np.float32)
 
 
 def shares(features: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float64]:
