@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from talking import chunks, mouth, syllables, track, voice
 
-from aura.detectors.alignment import agreements, grid_times, high_pass, on_grid
+from aura.detectors.alignment import Agreement, agreements, grid_times, high_pass, on_grid
 from aura.detectors.lips import SIGNALS, LipReader
 from aura.detectors.sync import SyncDetector
+from aura.detectors.sync_windows import window_correlation
 from aura.hearing import FEATURE_STEP, Listener, log_mel, mel_filters
 
 if TYPE_CHECKING:
@@ -74,10 +75,46 @@ def test_shifted_sound_is_found_with_its_offset_and_counts_less(late: float) -> 
     assert 0 < found.weight < foreign_found.weight
 
 
-def test_a_small_delay_as_recorders_make_it_is_no_alarm() -> None:
-    (found,) = judge(chunks(opening(), np.roll(spoken(), int(0.16 * 16_000))))
+@pytest.mark.parametrize("late", [0.16, -0.16])
+def test_a_small_delay_as_recorders_make_it_is_no_alarm(late: float) -> None:
+    (found,) = judge(chunks(opening(), np.roll(spoken(), int(late * 16_000))))
     assert found.weight == 0.0
-    assert found.details["offset_seconds"] == pytest.approx(0.16, abs=0.06)
+    assert found.details["offset_seconds"] == pytest.approx(late, abs=0.06)
+    assert np.mean([window.score for window in found.windows]) < 0.3
+
+
+def curve(peak: int | None, floor: float = 0.1, unseen: tuple[int, ...] = ()) -> Agreement:
+    """Flat but for a peak of 0.9 at one lag, nan at lags that were not seen."""
+    lags = np.arange(-20, 21)
+    values = np.where(lags == (99 if peak is None else peak), 0.9, floor)
+    return Agreement(lags, np.where(np.isin(lags, unseen), np.nan, values))
+
+
+@pytest.mark.parametrize(
+    ("lag", "peak", "wanted"),
+    [
+        (0, 2, 0.9),  # near the clip's own lag
+        (0, 3, 0.1),  # elsewhere within the tolerance: chance, or another recording
+        (-4, -5, 0.9),  # early, as all of this clip
+        (-4, 0, 0.1),
+        (None, 5, 0.9),  # a clip that fits nowhere: what viewers accept
+        (None, 6, 0.1),
+        (None, -2, 0.9),
+        (None, -3, 0.1),
+        (None, None, 0.1),  # no peak anywhere
+        (0, 15, 0.1),
+    ],
+)
+def test_a_window_is_judged_at_lags_that_may_pass(
+    lag: int | None, peak: int | None, wanted: float
+) -> None:
+    assert window_correlation(curve(peak), lag) == wanted
+
+
+def test_a_window_not_seen_at_the_clips_lag_is_still_judged() -> None:
+    unseen = tuple(range(-20, -1))
+    assert window_correlation(curve(0, unseen=unseen), -4) == 0.9
+    assert np.isnan(window_correlation(curve(0, unseen=tuple(range(-20, 21))), 0))
 
 
 def test_windows_tell_where_the_voice_stops_fitting() -> None:

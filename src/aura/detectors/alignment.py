@@ -100,11 +100,16 @@ class Agreement:
     lags: NDArray[np.int64]
     curve: Floats
 
-    def best(self, tolerance: int | None = None) -> tuple[float, int]:
-        """Highest correlation and its lag, within `tolerance` grid steps; (nan, 0) if none."""
+    def best(self, tolerance: int | None = None, early: int | None = None) -> tuple[float, int]:
+        """Highest correlation and its lag, within `tolerance` grid steps; (nan, 0) if none.
+
+        `early` is the tolerance for sound that comes before the lips, if that is another; below 0
+        it must come after them by as much.
+        """
         curve = self.curve.copy()
         if tolerance is not None:
-            curve[np.abs(self.lags) > tolerance] = np.nan
+            earliest = tolerance if early is None else early
+            curve[(self.lags > tolerance) | (self.lags < -earliest)] = np.nan
         if np.isnan(curve).all():
             return float("nan"), 0
         index = int(np.nanargmax(curve))

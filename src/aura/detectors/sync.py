@@ -37,9 +37,16 @@ from aura.detectors.speaker import (
     speakers,
     syllabic_share,
 )
+from aura.detectors.sync_windows import (
+    AROUND_SPEECH,
+    MIN_SPEECH_SHARE,
+    TOLERANCE,
+    window_agreements,
+    window_correlation,
+)
 from aura.hearing import WIDTH, Listener
 from aura.runtime import Model, load_model
-from aura.windows import SlidingWindows, Window
+from aura.windows import Window
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,21 +58,14 @@ if TYPE_CHECKING:
 MODEL = "sync-cca"
 LIP_WIDTH = 55
 
-MIN_SPEECH_SHARE = 0.4  # of the time that the face is seen; below, correlation measures pauses
 MIN_SPEECH = 2.4  # seconds of face and speech together
 SILENCE = 1e-4  # peak amplitude: -80 dBFS
-AROUND_SPEECH = 0.4  # seconds beside speech that count: lips open and close there
 
-TOLERANCE = 0.2  # seconds; ITU-R BT.1359 calls up to 0.185 s acceptable, and files are off by it
 FULL_WEIGHT_SPEECH = 8.0  # seconds of speech from which a mismatch counts in full
 # A constant offset is a mismatch, yet recorders and editors make it too.
 OFFSET_WEIGHT = 0.5
 
-STILL_WINDOW = 0.2
 OPENING = SIGNALS.index("opening")
-
-WINDOW_SECONDS = 2.0  # shorter ones hold too few syllables to tell
-WINDOW_SEEN = 0.6  # share of a window in which the mouth must be seen
 
 
 @dataclass(frozen=True)
@@ -240,9 +240,9 @@ class SyncDetector:
                 "(laughter, chewing, voice-over).",
                 **details,
             )
-        return self._evidence(
-            subject, whole, self._windows(lips, heard, seen, mask, opening), details
-        )
+        correlation, lag = whole.best(steps_of(TOLERANCE))
+        own = lag if self._fits(correlation) else None
+        return self._evidence(subject, whole, self._windows(mouth, heard, own), details)
 
     def _evidence(
         self,
@@ -283,30 +283,16 @@ class SyncDetector:
             details=details,
         )
 
-    def _windows(
-        self, lips: Floats, heard: Heard, seen: Mask, mask: Mask, opening: Floats
-    ) -> tuple[Window, ...]:
-        """Mismatch of every window with enough speech and a mouth that is seen and moves."""
+    def _windows(self, mouth: Mouth, heard: Heard, lag: int | None) -> tuple[Window, ...]:
+        """Mismatch of every window that can be judged; `lag` is the clip's own where it fits."""
         start = float(heard.times[0]) - 0.5 / steps_of(1.0)
-        length = steps_of(WINDOW_SECONDS)
-        kept: list[tuple[float, float, tuple[int, int]]] = []
-        cutter = SlidingWindows(WINDOW_SECONDS)
-        for left, right in cutter.spans(start, start + len(lips) / steps_of(1.0)):
-            first = steps_of(left - start)
-            part = slice(first, first + length)
-            if (
-                seen[part].sum() >= WINDOW_SEEN * length
-                and (seen & heard.speech)[part].sum() >= MIN_SPEECH_SHARE * length
-                and opening[part].std() >= STILL_WINDOW
-            ):
-                kept.append((left, right, (first, min(first + length, len(lips)))))
-        spans = [span for _, _, span in kept]
-        found = agreements(lips, heard.components, mask, spans, max_lag=steps_of(TOLERANCE))
         windows = []
-        for (left, right, _), agreement in zip(kept, found, strict=True):
-            correlation, _ = agreement.best()
+        found = window_agreements(mouth, heard.components, heard.speech)
+        for first, last, agreement in found:
+            correlation = window_correlation(agreement, lag)
             if not np.isnan(correlation):
                 score = float(sigmoid(self._logit("window", correlation)))
+                left, right = (start + step / steps_of(1.0) for step in (first, last))
                 windows.append(Window(left, right, score))
         return tuple(windows)
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.linalg import eigh, solve_triangular
 
 from aura.detectors.alignment import SOUND_CONTEXT, agreements, near, shifted, steps_of
-from aura.detectors.sync import AROUND_SPEECH
+from aura.detectors.sync_windows import AROUND_SPEECH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
