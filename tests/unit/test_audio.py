@@ -15,7 +15,7 @@ from aura.detectors.audio import STEP, AudioDetector, hearing_of, second_starts
 from aura.detectors.base import SAMPLE_RATE, Chunk, Evidence, Sound
 from aura.detectors.voice import WINDOW, measure, other_phases
 from aura.hearing import FEATURE_STEP, WIDTH, Listener
-from aura.runtime import Model, ModelCard, OpenVinoSession, model_card
+from aura.runtime import Model, ModelCard, OpenVinoSession, model_card, read_card, verify_card
 from aura.speech import BLOCK
 
 SECONDS = 8.0
@@ -209,19 +209,22 @@ def test_two_listeners_to_one_clip_run_the_network_once() -> None:
 
 
 def test_the_shipped_network_is_the_one_that_its_card_describes(tmp_path) -> None:
-    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnx")
     pytest.importorskip("sklearn")
-    from aura.training.audio.export import build
-    from aura.training.audio.fit import Network
+    from aura.training.audio.export import KEPT, export
+    from aura.training.linear import Network
 
     random = np.random.default_rng(0)
     made = Network(
         random.normal(0, 1, 6), random.uniform(0.5, 2, 6), 1.5, random.normal(0, 1, 6), 0.3
     )
-    onnx.save(build(made), str(tmp_path / "x.onnx"))
+    made.save(tmp_path / KEPT)
+    figures = {"parameters": {}, "data": [], "metrics": {}}
+    written = read_card(export(tmp_path, figures, {}, tmp_path))
+    assert verify_card(written, tmp_path) is None
     values = random.normal(0, 3, (5, 6))
-    out = OpenVinoSession(tmp_path / "x.onnx").run({"voice": values.astype(np.float32)})["logit"]
-    np.testing.assert_allclose(out, made(values), atol=1e-5)
+    out = OpenVinoSession(tmp_path / written.file).run({"voice": values.astype(np.float32)})
+    np.testing.assert_allclose(out["logit"], made(values), atol=1e-5)
     card = model_card("audio-lite")
     assert card.parameters["clip"]["slope"] > 0
     assert json.dumps(card.metrics["held-out families and voices"])

@@ -7,14 +7,16 @@ import pytest
 from talking import syllables, voice
 
 pytest.importorskip("sklearn")
+pytest.importorskip("onnx")
 
 from aura.errors import UsageError
 from aura.training.audio.baselines import gmm_scores, lfcc, trivial
 from aura.training.audio.evaluate import held_out
-from aura.training.audio.fit import REAL, Network, Sounds, fit, folds_of_voices, load, weights
+from aura.training.audio.fit import REAL, Sounds, fit, folds_of_voices, load, weights
 from aura.training.audio.prepare import CLEAN, WORN, worn
 from aura.training.audio.remake import remake
 from aura.training.audio.sounds import FAMILIES, Recording, family_of, voice_of
+from aura.training.linear import Network
 
 CONFIG = {
     "inverse_regularisation": 0.1,

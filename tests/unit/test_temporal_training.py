@@ -12,7 +12,7 @@ pytest.importorskip("sklearn")
 pytest.importorskip("onnx")
 
 from aura.detectors.motion_traces import TRACES
-from aura.runtime import open_session
+from aura.runtime import open_session, read_card
 from aura.training.temporal import export
 from aura.training.temporal.animate import Driver, animate
 from aura.training.temporal.evaluate import by_item, calibration, held_out
@@ -140,8 +140,8 @@ def test_the_exported_network_computes_what_was_fitted(tmp_path: Path) -> None:
     network = Network(middle, spread, 3.0, random.normal(0, 1, width), 0.7)
     values = random.normal(0, 4, (5, width)).astype(np.float32)
     values[1, 3] = np.nan
-    path = tmp_path / "temporal.onnx"
-    path.write_bytes(export.build(network).SerializeToString())
-    model = open_session(path, "cpu")
-    out = model.run({"traces": values})["logit"]
+    network.save(tmp_path / export.KEPT)
+    figures = {"parameters": {}, "data": [], "metrics": {}}
+    card = read_card(export.export(tmp_path, figures, {}, tmp_path))
+    out = open_session(tmp_path / card.file, "cpu").run({"traces": values})["logit"]
     np.testing.assert_allclose(out, network(values.astype(np.float64)), rtol=1e-4, atol=1e-4)

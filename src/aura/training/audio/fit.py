@@ -16,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from aura.errors import UsageError
 from aura.training.audio.prepare import CLEAN, WORN
 from aura.training.audio.sounds import FAMILIES
+from aura.training.linear import Network
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,25 +53,6 @@ class Sounds:
     def to_learn(self) -> Mask:
         """Rows that may be trained on."""
         return np.isin(self.condition, (CLEAN, WORN))
-
-
-@dataclass(frozen=True)
-class Network:
-    """logit = clip((values - middle) / spread, -limit, limit) @ weights + bias."""
-
-    middle: Floats
-    spread: Floats
-    limit: float
-    weights: Floats
-    bias: float
-
-    def __call__(self, values: Floats) -> Floats:
-        """(n, d) -> (n,)."""
-        return np.asarray(self.levelled(values) @ self.weights + self.bias)
-
-    def levelled(self, values: Floats) -> Floats:
-        """Values in units of the clean recordings' spread; none may outvote the others."""
-        return np.clip((values - self.middle) / self.spread, -self.limit, self.limit)
 
 
 def load(

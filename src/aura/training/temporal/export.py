@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import datetime
-import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
 
 from aura.detectors.motion_traces import TRACES
 from aura.detectors.temporal import MODEL
-from aura.runtime import CARD_FORMAT, sha256_file
-from aura.training.temporal.fit import fit, load
+from aura.training.linear import publish
+from aura.training.temporal.fit import Network, fit, load
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-    from aura.training.temporal.fit import Network
-
-OPSET = 17
+KEPT = "temporal.npz"  # in the folder of the run
 # AUC of stills with own motion / another's / photos driven / moved against controls, whole source
 # held out, with the fakes of 11 clips; fakes by others were not looked at to choose among these.
 TRIED = {
@@ -59,48 +48,12 @@ LIMITS = (
 def train(data: Path, out: Path, config: dict[str, Any]) -> Path:
     """Fit on all made fakes and all real clips; writes `temporal.npz`."""
     rows = load(data, out)
-    path = out / "temporal.npz"
-    np.savez(path, **asdict(fit(rows, ~rows.others, config)))
-    return path
+    return fit(rows, ~rows.others, config).save(out / KEPT)
 
 
-def build(network: Network) -> onnx.ModelProto:
-    """(n, traces) `traces`, NaN where unknown -> (n,) `logit`."""
-    arrays: dict[str, NDArray[Any]] = {
-        "middle": network.middle.astype(np.float32),
-        "spread": network.spread.astype(np.float32),
-        "low": np.array(-network.limit, np.float32),
-        "high": np.array(network.limit, np.float32),
-        "weights": network.weights.astype(np.float32)[:, None],
-        "bias": np.array([network.bias], np.float32),
-        "axis": np.array([1], np.int64),
-    }
-    graph = helper.make_graph(
-        [
-            helper.make_node("IsNaN", ["traces"], ["unknown"]),
-            helper.make_node("Where", ["unknown", "middle", "traces"], ["known"]),
-            helper.make_node("Sub", ["known", "middle"], ["moved"]),
-            helper.make_node("Div", ["moved", "spread"], ["scaled"]),
-            helper.make_node("Clip", ["scaled", "low", "high"], ["levelled"]),
-            helper.make_node("MatMul", ["levelled", "weights"], ["weighed"]),
-            helper.make_node("Add", ["weighed", "bias"], ["column"]),
-            helper.make_node("Squeeze", ["column", "axis"], ["logit"]),
-        ],
-        MODEL,
-        [helper.make_tensor_value_info("traces", TensorProto.FLOAT, ["n", len(TRACES)])],
-        [helper.make_tensor_value_info("logit", TensorProto.FLOAT, ["n"])],
-        [numpy_helper.from_array(array, name) for name, array in arrays.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
-    model.ir_version = 9
-    onnx.checker.check_model(model)
-    return model
-
-
-def export(network: Network, figures: dict[str, Any], config: dict[str, Any], folder: Path) -> Path:
-    """Write `temporal-lite.onnx` and its card from the fit and the figures of `evaluate`."""
-    path = folder / f"{MODEL}.onnx"
-    onnx.save(build(network), str(path))
+def export(out: Path, figures: dict[str, Any], config: dict[str, Any], folder: Path) -> Path:
+    """Write `temporal-lite.onnx` and its card from the kept fit and the figures of `evaluate`."""
+    network = Network.read(out / KEPT)
     weighed = {
         trace: round(float(weight), 3)
         for trace, weight in sorted(
@@ -108,10 +61,7 @@ def export(network: Network, figures: dict[str, Any], config: dict[str, Any], fo
         )
     }
     card = {
-        "format": CARD_FORMAT,
         "name": MODEL,
-        "file": path.name,
-        "sha256": sha256_file(path),
         "version": "1.0.0",
         "architecture": f"Logistic regression on {len(TRACES)} traces of two "
         "seconds of a head's motion: change of light and texture, motion within the face, and what "
@@ -126,7 +76,6 @@ def export(network: Network, figures: dict[str, Any], config: dict[str, Any], fo
         },
         "parameters": figures["parameters"],
         "training": {
-            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
             "command": "python -m aura.training.temporal prepare --out runs/temporal --part 0/2, "
             "then with --part 1/2 (which clip lends its motion depends on the part); then the same "
             "with evaluate, train and export, without a part",
@@ -139,6 +88,4 @@ def export(network: Network, figures: dict[str, Any], config: dict[str, Any], fo
         "metrics": figures["metrics"],
         "limits": list(LIMITS),
     }
-    target = folder / f"{MODEL}.json"
-    target.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    return target
+    return publish(network, card, folder)

@@ -16,6 +16,7 @@ from aura.detectors.head_motion import HeadReader
 from aura.detectors.motion_traces import TRACES, traces
 from aura.errors import UsageError
 from aura.evaluation.clips import labelled_clips
+from aura.training import linear
 from aura.training.temporal.fakes import CONTROLS, KINDS
 from aura.training.temporal.prepare import CRFS, WHOLE, clip_path, made_path
 
@@ -55,24 +56,10 @@ class Windows:
         return Windows(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
 
-@dataclass(frozen=True)
-class Network:
-    """logit = clip((values - middle) / spread, -limit, limit) @ weights + bias; NaN is middle."""
+class Network(linear.Network):
+    """The linear network on traces: one that is unknown counts as its middle."""
 
-    middle: Floats
-    spread: Floats
-    limit: float
-    weights: Floats
-    bias: float
-
-    def __call__(self, values: Floats) -> Floats:
-        """(n, 10) -> (n,)."""
-        return np.asarray(self.levelled(values) @ self.weights + self.bias)
-
-    def levelled(self, values: Floats) -> Floats:
-        """Values in units of real windows' spread; none may outvote the others."""
-        known = np.where(np.isnan(values), self.middle, values)
-        return np.clip((known - self.middle) / self.spread, -self.limit, self.limit)
+    nan_is_middle = True
 
 
 def group_of(clip: LabelledClip) -> str:
