@@ -1,4 +1,4 @@
-"""Areas under curves with bootstrap intervals that resample whole groups."""
+"""Figures with their 95 % intervals, as cards show them; groups are resampled as wholes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aura.metrics import auc, auc_interval, bootstrap
+from aura.metrics import auc, auc_interval, bootstrap, share_interval
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
 
@@ -19,6 +21,16 @@ def auc_entry(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike) -> dict[s
         "auc": round(result.value, 3),
         "interval_95": [round(result.low, 3), round(result.high, 3)],
         "n": len(np.asarray(labels)),
+    }
+
+
+def share_entry(hits: Sequence[bool] | NDArray[np.bool_]) -> dict[str, Any]:
+    """The share of hits among all cases, with its 95 % interval as a card shows it."""
+    result = share_interval(int(np.sum(hits)), len(hits))
+    return {
+        "share": round(result.value, 3),
+        "interval_95": [round(result.low, 3), round(result.high, 3)],
+        "n": len(hits),
     }
 
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from aura.metrics import equal_error_rate, share_interval
+from aura.metrics import equal_error_rate
 from aura.training.audio.baselines import gmm_scores, lfcc, trivial
 from aura.training.audio.fit import REAL, Sounds, fit, folds_of_voices, load
 from aura.training.audio.prepare import CLEAN, CONDITIONS, WORN
 from aura.training.audio.sounds import FAMILIES, Recording, read_samples, recordings
-from aura.training.intervals import auc_entry
+from aura.training.intervals import auc_entry, share_entry
 from aura.training.lite.certainty import threshold
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def areas(found: HeldOut, condition: str) -> dict[str, Any]:
             "auc_within_the_sources_of_the_fakes": auc_entry(
                 labels[near], scores[near], sounds.voice[rows][near]
             ),
-            "fake above its own original": _share(pairs),
+            "fake above its own original": share_entry(pairs),
         }
     return {
         "mean_auc_of_families": round(
@@ -176,13 +176,13 @@ def at_threshold(found: HeldOut, folds: dict[str, int], false_alarms: float) -> 
         labels, scores, rows = one_score(found, condition)
         called = scores > np.array([edges[one] for one in fold[rows]])
         result[condition] = {
-            "real called synthetic": _share(called[labels == 0]),
-            "synthetic found": _share(called[labels == 1]),
+            "real called synthetic": share_entry(called[labels == 0]),
+            "synthetic found": share_entry(called[labels == 1]),
         }
         if condition == CLEAN:
             source = found.sounds.source[rows]
             result["real called synthetic by source, clean"] = {
-                name: _share(called[(labels == 0) & (source == name)])
+                name: share_entry(called[(labels == 0) & (source == name)])
                 for name in sorted(set(source[labels == 0]))
             }
     return result
@@ -268,13 +268,4 @@ def baselines(
     return {
         name: areas(held_out(sounds, folds, scorer), CLEAN)
         for name, scorer in (("LFCC-GMM", mixture), ("length, level, silence, band", control))
-    }
-
-
-def _share(hits: Any) -> dict[str, Any]:
-    estimate = share_interval(int(np.sum(hits)), len(hits))
-    return {
-        "share": round(estimate.value, 3),
-        "interval_95": [round(estimate.low, 3), round(estimate.high, 3)],
-        "n": len(hits),
     }

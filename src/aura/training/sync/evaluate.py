@@ -18,8 +18,7 @@ from aura.detectors.sync_windows import (
     window_agreements,
     window_correlation,
 )
-from aura.metrics import share_interval
-from aura.training.intervals import auc_entry
+from aura.training.intervals import auc_entry, share_entry
 from aura.training.sync.damage import aac, with_babble
 from aura.training.sync.features import hear
 from aura.training.sync.fit import Fit, fit
@@ -204,13 +203,13 @@ def evaluate(clips: Sequence[Clip], config: dict[str, Any]) -> dict[str, Any]:
             **areas([case for case in found if case.clip not in off]),
         },
         "false alarms at the threshold": {
-            "clips that the detector judges": _share(
+            "clips that the detector judges": share_entry(
                 [c.correlation < threshold for c in good if c.clip in judged]
             ),
-            "all real clips with speech": _share([c.correlation < threshold for c in good]),
+            "all real clips with speech": share_entry([c.correlation < threshold for c in good]),
         },
         "mismatches found at the threshold": {
-            kind: _share([c.correlation < threshold for c in bad if c.kind == kind])
+            kind: share_entry([c.correlation < threshold for c in bad if c.kind == kind])
             for kind in (*SHIFTS, SWAP)
         },
         "rules for windows of 2 s that were tried": {
@@ -235,7 +234,7 @@ def evaluate(clips: Sequence[Clip], config: dict[str, Any]) -> dict[str, Any]:
     for name, changed in _damaged(real, config).items():
         found = fitting(cases(changed, pool, config), clean, config)
         alarms = [c.correlation < threshold for c in found if c.kind == "in sync"]
-        metrics[name] = {**areas(found), "false alarms at the threshold": _share(alarms)}
+        metrics[name] = {**areas(found), "false alarms at the threshold": share_entry(alarms)}
     return {
         "parameters": parameters,
         "data": sorted({f"{clip.licence}; {clip.method}" for clip in pool}),
@@ -287,15 +286,6 @@ def _damaged(real: Sequence[Clip], config: dict[str, Any]) -> dict[str, list[Cli
         noisy.append(hear(replace(clip, samples=babble)))
     coded = [hear(replace(clip, samples=aac(clip.samples))) for clip in real]
     return {"sound coded as AAC at 32 kb/s": coded, f"babble {decibels} dB below": noisy}
-
-
-def _share(hits: Sequence[bool]) -> dict[str, Any]:
-    estimate = share_interval(sum(hits), len(hits))
-    return {
-        "share": round(estimate.value, 3),
-        "interval_95": [round(estimate.low, 3), round(estimate.high, 3)],
-        "n": len(hits),
-    }
 
 
 def _table(found: Sequence[Case]) -> dict[str, list[float]]:

@@ -13,8 +13,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from aura.evaluation.clips import family_of, labelled_clips
-from aura.metrics import share_interval
-from aura.training.intervals import auc_entry
+from aura.training.intervals import auc_entry, share_entry
 from aura.training.temporal.fakes import CONTROLS, KINDS
 from aura.training.temporal.fit import Windows, fit, load
 from aura.training.temporal.prepare import CRFS, WHOLE
@@ -146,20 +145,11 @@ def at_threshold(items: Windows, logits: Floats) -> dict[str, Any]:
     table = {}
     for kind in (WHOLE, *CONTROLS):
         mine = (items.kind == kind) & (items.label == 0)
-        table[f"real, {kind}"] = _share(alarms[mine])
+        table[f"real, {kind}"] = share_entry(alarms[mine])
         if kind != WHOLE:
             for crf in CRFS:
-                table[f"real, {kind}, CRF {crf}"] = _share(alarms[mine & (items.crf == crf)])
+                table[f"real, {kind}, CRF {crf}"] = share_entry(alarms[mine & (items.crf == crf)])
     for kind in KINDS:
-        table[kind] = _share(alarms[items.kind == kind])
-    table["fakes by others"] = _share(alarms[items.others])
+        table[kind] = share_entry(alarms[items.kind == kind])
+    table["fakes by others"] = share_entry(alarms[items.others])
     return table
-
-
-def _share(hits: Any) -> dict[str, Any]:
-    estimate = share_interval(int(np.sum(hits)), len(hits))
-    return {
-        "share": round(estimate.value, 3),
-        "interval_95": [round(estimate.low, 3), round(estimate.high, 3)],
-        "n": len(hits),
-    }
