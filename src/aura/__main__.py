@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import threading
 from contextlib import suppress
 from typing import NoReturn
 
@@ -27,15 +28,30 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("aura: stopped; nothing was kept\n")
         code = Cancelled.exit_code
-    if code == Cancelled.exit_code:
+    if code == Cancelled.exit_code or _is_done():
         _end(code)
     sys.exit(code)
 
 
-def _end(code: int) -> NoReturn:
-    """End at once, everything being cleared up: threads may be inside an engine still.
+def _is_done() -> bool:
+    """Whether nothing is left to wait for, and all that was said is out."""
+    others = [one for one in threading.enumerate() if one is not threading.main_thread()]
+    if any(not one.daemon for one in others):
+        return False
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        return False  # a full disk, say: Python's own exit tells of it
+    return True
 
-    Python unwinds those at its exit, and C++ code answers that by aborting the process.
+
+def _end(code: int) -> NoReturn:
+    """End at once, everything being cleared up.
+
+    Threads may be inside an engine still; Python unwinds those at its exit, and C++ code answers
+    that by aborting the process. And taking networks apart, which the system does in no time, would
+    cost a tenth of a short analysis.
     """
     atexit._run_exitfuncs()  # as `sys.exit` does
     for stream in (sys.stdout, sys.stderr):

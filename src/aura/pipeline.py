@@ -111,27 +111,25 @@ def analyze(
     tell("probe", 1.0, 1.0)
 
     names = kinds.models_for(settings, source.kind)
-    speech = SpeechDetector(device=device) if source.audio else None
-    tracker = SubjectTracker(
-        FaceDetector(device=device),
-        speech,
-        faces,
-        pictures=source.video is not None,
-        cuts=cuts_for(names),
-        heads=wants_heads(names),
-    )
     rate, log = fps or media.sample_rate_of(source.video), media.DecodeLog()
-    with (
-        ThreadPoolExecutor(cpu_threads(), "aura-evidence") as pool,
-        closing(chunks_ahead(tracker, source, fps, log)) as chunks,
-    ):
-        # Networks are opened while the first chunk is made; detectors look at a chunk together.
+    with ThreadPoolExecutor(cpu_threads(), "aura-evidence") as pool:
+        # The detectors' networks are opened beside those that find people, and while the first
+        # chunk is made; detectors look at a chunk together.
         opening = pool.submit(open_detectors, names, device, rate)
-        for chunk in chunks:
-            show(chunk, opening.result(), pool)
-            if explain is not None:
-                explain.observe(chunk)
-            tell("analyse", chunk.end, source.duration)
+        tracker = SubjectTracker(
+            FaceDetector(device=device),
+            SpeechDetector(device=device) if source.audio else None,
+            faces,
+            pictures=source.video is not None,
+            cuts=cuts_for(names),
+            heads=wants_heads(names),
+        )
+        with closing(chunks_ahead(tracker, source, fps, log)) as chunks:
+            for chunk in chunks:
+                show(chunk, opening.result(), pool)
+                if explain is not None:
+                    explain.observe(chunk)
+                tell("analyse", chunk.end, source.duration)
 
         tell("verdict", 0.0, 1.0)
         found = pool.map(lambda detector: detector.conclude(), opening.result())

@@ -6,7 +6,8 @@ decided here and nowhere else. OpenVINO serves CPUs, ONNX Runtime serves CUDA GP
 detector any object that has `run`, so they need no weights.
 
 Precision is pinned to float32 on every device: engines would otherwise choose bfloat16 on newer
-processors, and a second examiner on an older one would get other numbers.
+processors, and a second examiner on an older one would get other numbers. Layers that their file
+holds in 8 bits are summed as integers, which is exact (`aura.training.visual.quantise`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import hashlib
 import json
 import os
 import sys
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
@@ -362,9 +363,15 @@ def load_onnxruntime() -> Any:
     return onnxruntime
 
 
-@lru_cache(maxsize=1)
+_core_lock = Lock()
+_core: list[Any] = []
+
+
 def _openvino_core() -> Any:
-    return load_openvino().Core()
+    with _core_lock:  # two threads may open their first network at once
+        if not _core:
+            _core.append(load_openvino().Core())
+        return _core[0]
 
 
 @lru_cache(maxsize=1)
@@ -422,6 +429,7 @@ def remedy_for(path: Path) -> str:
 # By path, not by name: a version that is promoted while a service runs is another path.
 _models: dict[tuple[Path, str], Model] = {}
 _models_lock = Lock()
+_gates: defaultdict[tuple[Path, str], Lock] = defaultdict(Lock)
 
 
 def load_model(name: str, device: str = "auto") -> Model:
@@ -432,14 +440,18 @@ def load_model(name: str, device: str = "auto") -> Model:
     """
     path = find_card(name) or weights_dir() / f"{name}.json"
     key = (path, resolve_device(device))
-    with _models_lock:  # two threads may ask for the same model at once
-        if key not in _models:
+    with _models_lock:
+        gate = _gates[key]
+    with gate:  # two threads may ask for the same model at once; others are opened side by side
+        model = _models.get(key)
+        if model is None:
             card = read_card(path)
             problem = verify_card(card, path.parent)
             if problem:
                 raise WeightsError(f"{problem}; {remedy_for(path)}")
             model = Model(card, open_session(path.parent / card.file, key[1]))
-            for old in [k for k, m in _models.items() if k[1] == key[1] and m.card.name == name]:
-                del _models[old]  # the version in use before
-            _models[key] = model
-        return _models[key]
+            with _models_lock:
+                for old in [k for k, m in _models.items() if k[1] == key[1] and m.card.name == name]:
+                    del _models[old]  # the version in use before
+                _models[key] = model
+        return model

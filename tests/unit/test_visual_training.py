@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -11,12 +12,16 @@ from aura.runtime import open_session, read_card, verify_card
 
 torch = pytest.importorskip("torch", reason="PyTorch is in the extra 'train'")
 
+import onnx  # noqa: E402
+import onnxruntime  # noqa: E402
+from onnx import numpy_helper  # noqa: E402
+
 from aura.errors import InputNotFound, WeightsError  # noqa: E402
 from aura.faces import CROP_SIDE, FaceDetector, align  # noqa: E402
 from aura.training.visual import crops as crop_files  # noqa: E402
 from aura.training.visual.augment import Treatment, _wear, h264, jpeg  # noqa: E402
 from aura.training.visual.blends import BLENDED, blend_pair, face_mask  # noqa: E402
-from aura.training.visual.export import export, mean_weights, read_network  # noqa: E402
+from aura.training.visual.export import convert, export, mean_weights, read_network  # noqa: E402
 from aura.training.visual.loop import Trainer, predict, train  # noqa: E402
 from aura.training.visual.network import (  # noqa: E402
     HEADS,
@@ -305,15 +310,37 @@ def run(tmp_path_factory):
 def test_the_exported_file_answers_as_the_network_and_its_card_fits(run, folder, tmp_path):
     figures = tmp_path / "figures.json"
     figures.write_text('{"note": "made by a test"}')
+    with pytest.raises(WeightsError, match="convert"):
+        export(run, folder, tmp_path, figures)
+    convert(run, folder)
     card_path = export(run, folder, tmp_path, figures)
     card = read_card(card_path)
     assert verify_card(card, tmp_path) is None
     assert card.metrics["note"] == "made by a test"
     assert "beat chance" in card.metrics["heat maps"]
+    assert 0 < card.parameters["rounding_rms_logits"] < 0.05  # its logits spread by far less than 2
     images = heldout_blends(crop_files.load(folder), 3, seed=8)
     pixels = images.transpose(0, 3, 1, 2).astype(np.float32)
+    wanted = predict(read_network(run), images)
     got = open_session(tmp_path / card.file, "cpu").run({"images": pixels})["logits"]
-    assert np.abs(got - predict(read_network(run), images)).max() < 0.02
+    assert np.abs(got - wanted).max() < 0.1
+    other = onnxruntime.InferenceSession(tmp_path / card.file, providers=["CPUExecutionProvider"])
+    (again,) = other.run(None, {"images": pixels})
+    assert np.abs(got - again).max() < 0.05  # another engine, other kernels, the same rounding
+
+
+def test_large_weights_of_the_file_are_bytes_that_no_pair_of_products_overflows(run, folder):
+    model = onnx.load(convert(run, folder))
+    kinds = Counter(node.op_type for node in model.graph.node)
+    weights = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
+    steps = {name: one for name, one in weights.items() if one.dtype == np.int8 and one.ndim == 4}
+    assert kinds["QuantizeLinear"] > 20
+    assert len(steps) > 40
+    for one in steps.values():
+        size = np.abs(one.astype(np.int32)).reshape(len(one), -1)
+        assert (size[:, 0::2] + size[:, 1::2]).max() * 255 <= np.iinfo(np.int16).max
+    floats = [one.size for one in weights.values() if one.dtype == np.float32]
+    assert max(floats) < 40_000  # depthwise kernels, the stem and the heads
 
 
 def test_missing_crops_and_runs_are_named(tmp_path):

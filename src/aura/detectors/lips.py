@@ -8,7 +8,7 @@ median, so that light and exposure drop out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -56,18 +56,11 @@ class LipMotion:
     moving: NDArray[np.bool_]
 
 
-class _Look(NamedTuple):
-    """A crop, and its grey values over their median."""
-
-    crop: NDArray[np.uint8]
-    relative: Floats
-
-
 class LipReader:
     """Reads the crops of one person in order, in pieces; the last crop is carried along."""
 
     def __init__(self) -> None:
-        self._before: _Look | None = None
+        self._before = np.zeros((0, MOUTH_SIDE, MOUTH_SIDE), np.uint8)  # the last crop
         self._time = -np.inf
 
     def read(self, times: NDArray[Any], crops: NDArray[np.uint8]) -> LipMotion:
@@ -76,70 +69,84 @@ class LipReader:
         Args:
             times: (N,) seconds, ascending. crops: (N, 64, 64) uint8.
         """
+        times = np.asarray(times, np.float64)
+        if not len(times):
+            return LipMotion(times, np.zeros((0, len(SIGNALS)), np.float32), np.zeros(0, bool))
+        steps = np.diff(times, prepend=self._time)
+        moving = (steps > 0) & (steps <= MAX_STEP)
+        seen = np.concatenate([self._before, crops])
+        relative = _relative(seen)
+        after = np.flatnonzero(moving) + len(self._before)
         signals = np.zeros((len(times), len(SIGNALS)), np.float32)
-        moving = np.zeros(len(times), bool)
-        for index, (time, crop) in enumerate(zip(times, crops, strict=True)):
-            step = float(time) - self._time
-            now = _Look(crop, _relative(crop))
-            if self._before is not None and 0 < step <= MAX_STEP:
-                rate = UNIT / max(step, MIN_STEP)
-                signals[index, : len(MOTION_SIGNALS)] = _motion(self._before, now) * rate
-                moving[index] = True
-            signals[index, len(MOTION_SIGNALS) :] = _shape(now.relative)
-            self._before, self._time = now, float(time)
-        return LipMotion(np.asarray(times, np.float64), signals, moving)
+        rate = (UNIT / np.maximum(steps[moving], MIN_STEP)).astype(np.float32)
+        motion = _motion(_flows(seen, after), relative[after - 1], relative[after])
+        signals[moving, : len(MOTION_SIGNALS)] = motion * rate[:, None]
+        signals[:, len(MOTION_SIGNALS) :] = _shape(relative[len(self._before) :])
+        self._before, self._time = np.array(crops[-1:]), float(times[-1])
+        return LipMotion(times, signals, moving)
 
 
-def _relative(crop: NDArray[np.uint8]) -> Floats:
-    """Grey values over their median."""
-    median = np.float32(np.partition(crop.reshape(-1), crop.size // 2)[crop.size // 2])
-    return np.asarray(crop / np.maximum(median, np.float32(1)), np.float32)
+def _relative(crops: NDArray[np.uint8]) -> Floats:
+    """Grey values over each crop's median, (N, 64, 64)."""
+    half = MOUTH_SIDE * MOUTH_SIDE // 2
+    median = np.partition(crops.reshape(len(crops), -1), half, axis=1)[:, half]
+    return np.asarray(crops / np.maximum(median, 1).astype(np.float32)[:, None, None], np.float32)
 
 
-def _motion(before: _Look, after: _Look) -> Floats:
-    """`MOTION_SIGNALS` between two crops, not yet divided by the time between them."""
-    flow = cv2.calcOpticalFlowFarneback(
-        _shrunk(before.crop), _shrunk(after.crop), None, 0.5, 2, 9, 2, 5, 1.1, 0
-    )
-    x, y = np.moveaxis(np.asarray(flow, np.float32) * SHRINK, 2, 0)  # pixels of the crop
-    centre = _part(CENTRE)
-    rest = np.hypot(x[centre] - x.mean(), y[centre] - y.mean())  # without motion of the whole crop
-    return np.array(
-        [
-            rest.mean(),
-            y[_part(LOWER_LIP)].mean() - y[_part(UPPER_LIP)].mean(),
-            y[_part(CHIN)].mean() - y[_part(NOSE)].mean(),
-            x[_part(LEFT_CORNER)].mean() - x[_part(RIGHT_CORNER)].mean(),
-            np.abs(after.relative[CENTRE] - before.relative[CENTRE]).mean(),
-        ],
-        np.float32,
-    )
-
-
-def _shrunk(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _flows(crops: NDArray[np.uint8], after: NDArray[np.intp]) -> Floats:
+    """Motion into the crops at `after` from those before, in pixels of the crop: (2, M, 32, 32)."""
     side = MOUTH_SIDE // SHRINK
-    return np.asarray(cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+    flows = np.zeros((len(after), side, side, 2), np.float32)
+    small = [cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA) for crop in crops]
+    for index, now in enumerate(after):
+        cv2.calcOpticalFlowFarneback(
+            small[now - 1], small[now], flows[index], 0.5, 2, 9, 2, 5, 1.1, 0
+        )
+    return np.moveaxis(flows * SHRINK, 3, 0)
 
 
-def _part(region: tuple[slice, slice]) -> tuple[slice, slice]:
-    """A region of the crop on the grid of the flow."""
+def _motion(flows: Floats, before: Floats, after: Floats) -> Floats:
+    """`MOTION_SIGNALS` between crops, (M, 5), not yet divided by the time between them."""
+    x, y = flows
+    centre = _part(CENTRE)
+    # Without the motion of the whole crop.
+    rest = np.hypot(x[centre] - _mean(x)[:, None, None], y[centre] - _mean(y)[:, None, None])
+    return np.stack(
+        [
+            _mean(rest),
+            _mean(y[_part(LOWER_LIP)]) - _mean(y[_part(UPPER_LIP)]),
+            _mean(y[_part(CHIN)]) - _mean(y[_part(NOSE)]),
+            _mean(x[_part(LEFT_CORNER)]) - _mean(x[_part(RIGHT_CORNER)]),
+            _mean(np.abs(after[:, *CENTRE] - before[:, *CENTRE])),
+        ],
+        axis=1,
+    )
+
+
+def _mean(values: Floats) -> Floats:
+    """Mean of each crop's part, (N,)."""
+    return np.asarray(values.mean(axis=(1, 2)))
+
+
+def _part(region: tuple[slice, slice]) -> tuple[slice, slice, slice]:
+    """A region of every crop on the grid of the flow."""
     rows, columns = (slice(edge.start // SHRINK, edge.stop // SHRINK) for edge in region)
-    return rows, columns
+    return slice(None), rows, columns
 
 
 def _shape(relative: Floats) -> Floats:
-    """`SHAPE_SIGNALS` of one crop."""
-    inside = relative[INSIDE]
-    edges = np.abs(np.diff(relative, axis=0))
-    profile = relative[18:52, 24:40].mean(axis=1)  # down the middle of the lips
-    return np.array(
+    """`SHAPE_SIGNALS` of crops, (N, 6)."""
+    inside = relative[:, INSIDE]
+    edges = np.abs(np.diff(relative, axis=1))
+    profile = relative[:, 18:52, 24:40].mean(axis=2)  # down the middle of the lips
+    return np.stack(
         [
-            (inside < DARK).mean(),
-            np.clip(1 - inside, 0, 1).mean(),
-            edges[:, 8:56].mean(),
-            edges[34:58, 16:48].mean(),
-            profile.min(),
-            profile.std(),
+            (inside < DARK).mean(axis=1),
+            np.clip(1 - inside, 0, 1).mean(axis=1),
+            _mean(edges[:, :, 8:56]),
+            _mean(edges[:, 34:58, 16:48]),
+            profile.min(axis=1),
+            profile.std(axis=1),
         ],
-        np.float32,
-    )
+        axis=1,
+    ).astype(np.float32)

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 PROFILE = "lite"
 DEV = "dev"  # the labelled clips themselves, unchanged
-TOLD_ONLY = ("count", "parity_max_logit_error")  # of a card's parameters: no number hangs on them
+# Of a card's parameters: no number hangs on them.
+TOLD_ONLY = ("count", "rounding_rms_logits", "rounding_largest_logits")
 LISTENING = ("audio", "sync")  # modalities that a change of the sound can change
 
 Case = tuple[LabelledClip, dict[str, Any]]

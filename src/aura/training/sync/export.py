@@ -15,7 +15,6 @@ from aura.errors import WeightsError
 from aura.hearing import CHUNK_SECONDS, MEL_FRAMES, MELS, WIDTH
 from aura.runtime import CARD_FORMAT, open_session, sha256_file
 from aura.training.sync.stem import load_stem
-from aura.training.visual.export import halve_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +24,26 @@ SYNC = "sync-cca"
 MAX_STEM_ERROR = 2e-3  # of features that spread by about 1 and reach 12
 ROUNDING = 2e-6  # of weights up to 0.3: what the order of sums changes between machines
 OPSET = 17
+SMALLEST_HALVED = 33_000  # values of a tensor; smaller ones weigh little, and stay float32
+
+
+def halve_weights(model: Any) -> Any:
+    """Store large weights as float16, each followed by a cast: half the file, float32 sums."""
+    graph = model.graph
+    casts = []
+    for initializer in list(graph.initializer):
+        values = numpy_helper.to_array(initializer)
+        if values.dtype != np.float32 or values.size < SMALLEST_HALVED:
+            continue
+        half = numpy_helper.from_array(values.astype(np.float16), initializer.name + "_half")
+        graph.initializer.remove(initializer)
+        graph.initializer.append(half)
+        casts.append(
+            helper.make_node("Cast", [half.name], [initializer.name], to=TensorProto.FLOAT)
+        )
+    for node in reversed(casts):
+        graph.node.insert(0, node)
+    return model
 
 
 def export_stem(model_bin: Path, folder: Path) -> Path:

@@ -14,7 +14,7 @@ from aura.training.visual.generators import RECIPES
 from aura.training.visual.network import HEADS
 
 CONFIG = Path(__file__).with_name("config.json")
-STEPS = ("prepare", "generators", "train", "mean", "evaluate", "export")
+STEPS = ("prepare", "generators", "train", "mean", "convert", "evaluate", "export")
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="average.pt to train on instead of ImageNet's")
     parser.add_argument("--of", type=Path, nargs="+", help="mean: average.pt of which to take it")
     parser.add_argument("--heads", nargs="+", choices=HEADS, default=HEADS, help="mean: of which")
-    parser.add_argument("--network", help="evaluate, export: which network of the run")
+    parser.add_argument("--network", help="convert and on: which network of the run")
     parser.add_argument("--against", type=Path, help="evaluate: an ONNX file to compare with")
     parser.add_argument("--share", type=float, default=1.0, help="of each generator's training")
     parser.add_argument("--limit", type=int, help="photos that each generator draws")
@@ -65,7 +65,9 @@ def main() -> None:
 
 def _finish(arguments: argparse.Namespace, network: Path, figures: Path) -> None:
     """Measure a trained network, or make weights of it."""
-    if arguments.step == "evaluate":
+    if arguments.step == "convert":
+        print(f"wrote {export.convert(network, arguments.out)}")
+    elif arguments.step == "evaluate":
         result = evaluate.evaluate(
             network, arguments.out, figures, arguments.clips, arguments.against
         )

@@ -12,8 +12,7 @@ from aura.training.intervals import auc_entry, gain_entry
 from aura.training.visual import clips
 from aura.training.visual.bank import FACE, MOVED, WHOLE
 from aura.training.visual.crops import load
-from aura.training.visual.export import read_network
-from aura.training.visual.loop import predict
+from aura.training.visual.export import converted
 from aura.training.visual.network import HEADS
 from aura.training.visual.pairs import heldout_blends, heldout_generated, heldout_redrawn
 from aura.training.visual.redrawn import Generators
@@ -54,12 +53,11 @@ def evaluate(
     The treatment is drawn with other seeds than in training.
 
     Args:
-        run: a network's folder. folder: what `prepare` and `generators` wrote.
+        run: a network's folder, with the file that `convert` wrote: that is judged. folder: what `prepare` and `generators` wrote.
         out: the JSON file to write. videos: labelled clips, of whose real ones fakes are made as
             well, see `clips.py`. against: an ONNX file to compare with, on the same pictures.
     """
-    network = read_network(run)
-    judges: list[Logits] = [lambda images: predict(network, images)]
+    judges: list[Logits] = [_onnx(converted(run))]
     if against is not None:
         judges.append(_onnx(against))
     generators = Generators(folder)

@@ -1,16 +1,16 @@
-"""From checkpoint to ONNX: float16 weights, float32 arithmetic, parity checked, card written."""
+"""From checkpoint to ONNX: 8-bit pointwise convolutions, held against the network; and the card."""
 
 from __future__ import annotations
 
 import datetime
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
 
 from aura.errors import WeightsError
 from aura.faces import CROP_SIDE
@@ -18,18 +18,21 @@ from aura.runtime import CARD_FORMAT, open_session, sha256_file
 from aura.training.visual.crops import load
 from aura.training.visual.loop import predict
 from aura.training.visual.network import HEADS, FaceNetwork
-from aura.training.visual.pairs import heldout_blends
+from aura.training.visual.pairs import calibration_pictures, heldout_blends
+from aura.training.visual.quantise import quantise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from aura.training.visual.crops import Crops
+
 NAME = "visual-lite"
+FILE = f"{NAME}.onnx"
 CARD = Path(__file__).with_name("card.json")  # what no program can know about the weights
-MAX_LOGIT_ERROR = 0.02  # between the trained network and the exported file, on real pictures
+MAX_LOGIT_ERROR = 0.02  # between the trained network and its graph in float32, on real pictures
+MAX_ROUNDING = 0.25  # root mean square of what 8 bits add; logits of faces spread by 2
+RANGED = 192  # pairs of training people that show what range the network's values have
 TRAINING_FIELDS = ("command", "data", "data_note", "selection", "run_note")
-# Values; smaller tensors stay float32: the depthwise kernels, with the norms folded in, are few and
-# make nearly all of the error (0.04 logits with them, 0.005 without).
-SMALLEST_HALVED = 33_000
 
 
 def read_network(run: Path) -> FaceNetwork:
@@ -41,6 +44,18 @@ def read_network(run: Path) -> FaceNetwork:
     network = FaceNetwork()
     network.load_state_dict(_saved(run)["weights"])
     return network.eval()
+
+
+def converted(run: Path) -> Path:
+    """The file that `convert` wrote.
+
+    Raises:
+        WeightsError: it did not yet.
+    """
+    path = run / FILE
+    if not path.is_file():
+        raise WeightsError(f"{path} is missing; run the step `convert` first")
+    return path
 
 
 def _saved(run: Path) -> dict[str, Any]:
@@ -74,57 +89,61 @@ def mean_weights(files: Sequence[Path], run: Path, heads: Sequence[str] = HEADS)
     return run / "average.pt"
 
 
-def halve_weights(model: Any) -> Any:
-    """Store large weights as float16, each followed by a cast: half the file, float32 sums."""
-    graph = model.graph
-    casts = []
-    for initializer in list(graph.initializer):
-        values = numpy_helper.to_array(initializer)
-        if values.dtype != np.float32 or values.size < SMALLEST_HALVED:
-            continue
-        half = numpy_helper.from_array(values.astype(np.float16), initializer.name + "_half")
-        graph.initializer.remove(initializer)
-        graph.initializer.append(half)
-        casts.append(
-            helper.make_node("Cast", [half.name], [initializer.name], to=TensorProto.FLOAT)
-        )
-    for node in reversed(casts):
-        graph.node.insert(0, node)
-    return model
-
-
-def export(run: Path, folder: Path, weights: Path, metrics: Path) -> Path:
-    """Write `visual-lite.onnx` and its card.
+def convert(run: Path, folder: Path) -> Path:
+    """Write a trained network as ONNX with 8-bit pointwise convolutions, into its run's folder.
 
     Args:
-        run: a network's folder that the loop wrote. folder: what `crops.prepare` wrote, for the
-            parity check. weights: the folder to write to. metrics: JSON that `evaluate` wrote.
+        run: a network's folder that the loop wrote. folder: what `crops.prepare` wrote; people of
+            its training split show what range the network's values have.
 
     Raises:
-        WeightsError: the exported file answers differently from the network.
+        WeightsError: the file answers differently from the network.
     """
     network = read_network(run)
-    path = weights / f"{NAME}.onnx"
-    fresh = weights / f"{NAME}.part.onnx"
+    path = run / FILE
     torch.onnx.export(
         network,
         (torch.zeros(2, 3, CROP_SIDE, CROP_SIDE),),
-        str(fresh),
+        str(path),
         input_names=["images"],
         output_names=["logits"],
         dynamic_axes={"images": {0: "batch"}, "logits": {0: "batch"}},
         opset_version=17,
         dynamo=False,
     )
-    onnx.save(halve_weights(onnx.load(str(fresh))), str(fresh))
-    images = heldout_blends(load(folder), 32, seed=3)
-    wanted = predict(network, images)
+    crops = load(folder)
+    error = rounding(network, path, crops)["largest_logits"]
+    if error <= MAX_LOGIT_ERROR:  # the graph is right; now for the bits
+        onnx.save(quantise(onnx.load(str(path)), calibration_pictures(crops, RANGED)), str(path))
+        error = rounding(network, path, crops)["rms_logits"]
+        if error <= MAX_ROUNDING:
+            return path
+    path.unlink()
+    raise WeightsError(f"{path} differs from the network by {error:.3f} logits; not usable")
+
+
+def rounding(network: FaceNetwork, path: Path, crops: Crops) -> dict[str, float]:
+    """How far a file's logits are from the network's, on faces of people never trained on."""
+    images = heldout_blends(crops, 32, seed=3)
     pixels = images.transpose(0, 3, 1, 2).astype(np.float32)
-    got = open_session(fresh, "cpu").run({"images": pixels})["logits"]
-    error = float(np.abs(wanted - got).max())
-    if error > MAX_LOGIT_ERROR:
-        fresh.unlink()
-        raise WeightsError(f"{path} differs from the network by {error:.3f} logits; not usable")
+    got = open_session(path, "cpu").run({"images": pixels})["logits"]
+    error = np.abs(predict(network, images) - got)
+    return {
+        "rms_logits": round(float(np.sqrt((error**2).mean())), 4),
+        "largest_logits": round(float(error.max()), 4),
+    }
+
+
+def export(run: Path, folder: Path, weights: Path, metrics: Path) -> Path:
+    """Write `visual-lite.onnx` and its card.
+
+    Args:
+        run: a network's folder with the file that `convert` wrote. folder: what `crops.prepare`
+            wrote, to compare the two. weights: the folder to write to. metrics: JSON that
+            `evaluate` wrote.
+    """
+    network, fresh, path = read_network(run), converted(run), weights / FILE
+    error = rounding(network, fresh, load(folder))
     text = json.loads(CARD.read_text(encoding="utf-8"))
     card = {
         "format": CARD_FORMAT,
@@ -135,7 +154,7 @@ def export(run: Path, folder: Path, weights: Path, metrics: Path) -> Path:
         "outputs": text["outputs"],
         "parameters": {
             "count": sum(parameter.numel() for parameter in network.parameters()),
-            "parity_max_logit_error": round(error, 4),
+            **{f"rounding_{name}": value for name, value in error.items()},
         },
         "training": {
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -146,6 +165,6 @@ def export(run: Path, folder: Path, weights: Path, metrics: Path) -> Path:
         "limits": text["limits"],
     }
     target = weights / f"{NAME}.json"
-    fresh.replace(path)  # file and card change together: an old card would refuse the new file
+    shutil.copyfile(fresh, path)  # file and card change together: an old card would refuse the new file
     target.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     return target

@@ -165,6 +165,19 @@ def training_batches(
         yield np.stack(images), labels, np.array(weights, np.float32)
 
 
+def calibration_pictures(crops: Crops, pairs: int, seed: int = 0) -> Image:
+    """(2 * pairs, 224, 224, 3): blends and portraits of training people, treated as in training."""
+    cv2.setNumThreads(1)
+    random = np.random.default_rng(seed)
+    maker = PairMaker(crops, "train", ffhq_share=0.15, other_share=0.35)
+    images: list[Image] = []
+    for index in range(pairs):
+        pair = maker.portrait(random) if index % 2 else maker.blend(random, first_life(random))
+        treat = Treatment(random, CANVAS_SIDE, CROP_SIDE, 0.4)
+        images += [treat(pair[0]), treat(pair[1])]
+    return np.stack(images)
+
+
 def heldout_blends(
     crops: Crops,
     pairs: int,
