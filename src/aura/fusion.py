@@ -266,10 +266,11 @@ def _judge(
     confidence = max(score, 1.0 - score)
     overall_class, reason = _classify(score, profile)
     trust = profile.trust_in(subject.wear if subject else None)
-    if overall_class == "uncertain" and trust < 1.0:
+    if overall_class != "fake" and trust < 1.0:
+        # What would accuse a face that is not worn is no sign that this one is genuine.
         full = sum(vote.share * _in_full(vote, trust) for vote in votes)
         if float(final.probability(full)) >= profile.fusion.fake_from:
-            reason = WORN
+            overall_class, reason = "uncertain", WORN
     parts = {
         modality: [vote for vote in votes if vote.item.modality == modality]
         for modality in MODALITIES

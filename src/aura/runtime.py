@@ -451,7 +451,8 @@ def load_model(name: str, device: str = "auto") -> Model:
                 raise WeightsError(f"{problem}; {remedy_for(path)}")
             model = Model(card, open_session(path.parent / card.file, key[1]))
             with _models_lock:
-                for old in [k for k, m in _models.items() if k[1] == key[1] and m.card.name == name]:
-                    del _models[old]  # the version in use before
+                same = [k for k, m in _models.items() if k[1] == key[1] and m.card.name == name]
+                for old in same:  # the version in use before
+                    del _models[old]
                 _models[key] = model
         return model

@@ -75,6 +75,17 @@ def test_suspicion_that_wear_explains_does_not_accuse():
     assert verdict_on(TIRED, *low).score == verdict_on(SHARP, *low).score
 
 
+def test_a_face_that_only_its_wear_excuses_is_not_called_genuine():
+    torn = (heard("blend", 5.5), heard("generated", -3.5))
+    assert verdict_on(SHARP, *torn).overall_class == "fake"
+    worn = verdict_on(TIRED, *torn)
+    assert worn.score < 0.4  # which would be "real"
+    assert worn.overall_class == "uncertain"
+    assert worn.decisive.reason == WORN
+    calm = (heard("blend", 1.0), heard("generated", -3.5))
+    assert verdict_on(TIRED, *calm).overall_class == "real"  # it would be so without wear
+
+
 def test_a_voice_out_of_step_counts_in_full_beside_a_worn_face():
     voice = heard("sync", 3.0, modality="sync")
     worn, sharp = (verdict_on(wear, voice) for wear in (TIRED, SHARP))

@@ -53,7 +53,8 @@ def evaluate(
     The treatment is drawn with other seeds than in training.
 
     Args:
-        run: a network's folder, with the file that `convert` wrote: that is judged. folder: what `prepare` and `generators` wrote.
+        run: a network's folder, with the file that `convert` wrote: that is judged.
+        folder: what `prepare` and `generators` wrote.
         out: the JSON file to write. videos: labelled clips, of whose real ones fakes are made as
             well, see `clips.py`. against: an ONNX file to compare with, on the same pictures.
     """

@@ -165,6 +165,7 @@ def export(run: Path, folder: Path, weights: Path, metrics: Path) -> Path:
         "limits": text["limits"],
     }
     target = weights / f"{NAME}.json"
-    shutil.copyfile(fresh, path)  # file and card change together: an old card would refuse the new file
+    # File and card change together: an old card would refuse the new file.
+    shutil.copyfile(fresh, path)
     target.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     return target
