@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cv2
 import numpy as np
 
+from aura.faces import halved
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -136,11 +138,8 @@ def _upright(
         right, bottom = (np.maximum(centre + reach, 1)).astype(int) + 1
         part = luma[top:bottom, left:right]
         if part.size:
-            factor = 0.5 ** int(np.floor(np.log2(1 / scale)))
-            small = cv2.resize(part, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-            luma = np.asarray(small, dtype=np.uint8)
-            ratio = np.array([luma.shape[1] / part.shape[1], luma.shape[0] / part.shape[0]])
-            centre = (centre - (left, top) + 0.5) * ratio - 0.5
+            luma, factor = halved(part, scale)
+            centre = (centre - (left, top) + 0.5) * factor - 0.5
             rotation = matrix[:, :2] / factor
             matrix = np.column_stack([rotation, (side - 1) / 2 - rotation @ centre])
     crop = cv2.warpAffine(

@@ -12,6 +12,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def _padded_spectra(sound: Floats) -> NDArray[np.complex64]:
 def _overlapped(spectra: NDArray[np.complexfloating], count: int) -> Floats:
     """Least-squares overlap-add of `_padded_spectra`, (n, count)."""
     window = np.hanning(GUESS_FFT + 1)[:-1].astype(np.float32)
-    frames = np.fft.irfft(spectra, GUESS_FFT, axis=2)
+    frames = _samples(spectra)
     frames *= window
     every = GUESS_FFT // GUESS_HOP
     size = (frames.shape[1] - 1) * GUESS_HOP + GUESS_FFT
@@ -120,7 +121,30 @@ def _spectra(sound: Floats, size: int, hop: int) -> NDArray[np.complex64]:
     """(n, frames, size // 2 + 1)."""
     frames = np.lib.stride_tricks.sliding_window_view(sound, size, axis=1)[:, ::hop]
     window = np.hanning(size + 1)[:-1].astype(np.float32)
-    return np.asarray(np.fft.rfft(frames * window, axis=2), np.complex64)
+    return _spectrum(frames * window)
+
+
+def _spectrum(frames: Floats) -> NDArray[np.complex64]:
+    """Spectra of real frames of an even size: (..., size) to (..., size // 2 + 1).
+
+    OpenCV's transform takes a third of the time of NumPy's, which is half of all that is done here.
+    """
+    size = frames.shape[-1]
+    packed = cv2.dft(np.ascontiguousarray(frames).reshape(-1, size), flags=cv2.DFT_ROWS)
+    parts = np.zeros((len(packed), size + 2), np.float32)  # real and imaginary in turn
+    parts[:, 0] = packed[:, 0]
+    parts[:, 2 : size + 1] = packed[:, 1:]
+    return parts.view(np.complex64).reshape(*frames.shape[:-1], -1)
+
+
+def _samples(spectra: NDArray[np.complexfloating]) -> Floats:
+    """The frames of which these are the spectra."""
+    parts = np.ascontiguousarray(spectra, np.complex64).view(np.float32)
+    size = parts.shape[-1] - 2
+    parts = parts.reshape(-1, size + 2)
+    packed = np.concatenate([parts[:, :1], parts[:, 2 : size + 1]], axis=1)
+    frames = cv2.idft(packed, flags=cv2.DFT_ROWS | cv2.DFT_SCALE | cv2.DFT_REAL_OUTPUT)
+    return np.asarray(frames, np.float32).reshape(*spectra.shape[:-1], size)
 
 
 def _edges(size: int, bands: int) -> NDArray[np.intp]:
@@ -184,7 +208,7 @@ def _fine(sound: Floats) -> Floats:
         band = logs[:, :, low:high] - logs[:, :, low:high].mean(axis=2, keepdims=True)
         band = band * np.hanning(high - low).astype(np.float32)
         # Ripples in the log spectrum: a voice has one for every pitch frequency.
-        ripples = np.abs(np.fft.rfft(band, FINE_FFT, axis=2))
+        ripples = np.abs(_spectrum(np.pad(band, ((0, 0), (0, 0), (0, FINE_FFT - high + low)))))
         first, last = (round(SAMPLE_RATE / pitch) for pitch in reversed(PITCH_RANGE))
         shape = ripples[:, :, first : last + 1]
         heights.append(shape.max(axis=2) / (np.sqrt((ripples**2).mean(axis=2)) + 1e-6))
