@@ -15,7 +15,6 @@ from typing import NoReturn
 
 from aura.errors import Cancelled
 
-
 # Stages of an analysis run side by side; threads inside NumPy's and OpenCV's functions, most of
 # which take well under a millisecond, only get in their way (a twentieth of the time).
 ONE_THREAD_EACH = ("OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
