@@ -30,6 +30,7 @@ from aura.evaluation import LabelledClip, labelled_clips
 from aura.metrics import Estimate, auc_interval, share_interval
 from aura.profiles import CalibrationConfig, Profile, Rate, load_profile, profiles_dir
 from aura.training.evidence import verdict_of
+from aura.training.recipe import told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -208,4 +209,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

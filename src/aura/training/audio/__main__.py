@@ -6,6 +6,7 @@ from pathlib import Path
 
 from aura.training import linear
 from aura.training.audio import evaluate, export, prepare
+from aura.training.recipe import told
 
 CONFIG = Path(__file__).with_name("config.json")
 
@@ -24,4 +25,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

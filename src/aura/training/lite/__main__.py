@@ -10,6 +10,7 @@ from pathlib import Path
 from aura.evaluation import labelled_clips
 from aura.runtime import model_card
 from aura.training.lite import card, cues, judge, refit, sets
+from aura.training.recipe import told
 
 DEV = Path("clips") / "dev"
 PAGE = Path(__file__).parents[4] / "docs" / "lite.md"
@@ -66,4 +67,4 @@ def _write_card(out: Path, sync_at: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

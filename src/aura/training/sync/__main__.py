@@ -13,6 +13,7 @@ import numpy as np
 from aura.faces import FaceDetector
 from aura.runtime import weights_dir
 from aura.training.audio.sounds import read_samples, recordings
+from aura.training.recipe import told
 from aura.training.sync import evaluate, export, features, robust
 from aura.training.sync.fit import fit
 
@@ -83,4 +84,4 @@ def _robust(data: Path, out: Path, clips: Sequence[Clip], config: dict[str, Any]
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

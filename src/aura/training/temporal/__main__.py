@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from aura.training import linear
+from aura.training.recipe import told
 from aura.training.temporal import evaluate, export, prepare
 
 CONFIG = Path(__file__).with_name("config.json")
@@ -27,4 +28,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

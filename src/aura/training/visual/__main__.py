@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from aura.runtime import weights_dir
+from aura.training.recipe import told
 from aura.training.visual import crops, evaluate, export, loop
 from aura.training.visual.generator_training import train_generators
 from aura.training.visual.generators import RECIPES
@@ -77,4 +78,4 @@ def _finish(arguments: argparse.Namespace, network: Path, figures: Path) -> None
 
 
 if __name__ == "__main__":
-    main()
+    told(main)
