@@ -1,7 +1,8 @@
 """Eight bits where they pay: the pointwise convolutions, which are nine tenths of the work.
 
 Written as QuantizeLinear and DequantizeLinear around ordinary operators, which every engine reads:
-one with integer kernels multiplies in 8 bits and adds in 32, another computes the same in floats.
+one with integer kernels multiplies in 8 bits and adds in 32, another does so in floats, which now
+and then rounds to the next step.
 Depthwise kernels, the stem, sums and the linear heads stay float32: they cost little and lose most.
 
 Processors without VNNI add two products of an unsigned and a signed byte in 16 bits, which clips.
