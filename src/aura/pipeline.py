@@ -32,7 +32,7 @@ from aura.report import (
     Report,
     VideoStream,
 )
-from aura.runtime import ModelCard, cpu_threads, load_model, resolve_device
+from aura.runtime import ModelCard, cpu_threads, import_engine, load_model, resolve_device
 from aura.speech import SpeechDetector
 from aura.subjects import FacesMode, SubjectTracker
 from aura.versions import ffmpeg_versions
@@ -112,6 +112,7 @@ def analyze(
 
     names = kinds.models_for(settings, source.kind)
     rate, log = fps or media.sample_rate_of(source.video), media.DecodeLog()
+    import_engine(device)
     with ThreadPoolExecutor(cpu_threads(), "aura-evidence") as pool:
         # The detectors' networks are opened beside those that find people, and while the first
         # chunk is made; detectors look at a chunk together.

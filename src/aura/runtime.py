@@ -17,6 +17,7 @@ import json
 import os
 import sys
 from collections import defaultdict, deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
@@ -372,6 +373,18 @@ def _openvino_core() -> Any:
         if not _core:
             _core.append(load_openvino().Core())
         return _core[0]
+
+
+def import_engine(device: str) -> None:
+    """Import what serves a device, before threads open networks side by side.
+
+    An import that Ctrl-C breaks off in one thread may keep another that wants it waiting for ever.
+    """
+    if resolve_device(device) == "cuda":
+        with suppress(ImportError):  # told where a network is opened
+            load_onnxruntime()
+    else:
+        _openvino_core()
 
 
 @lru_cache(maxsize=1)

@@ -138,15 +138,13 @@ def test_the_panel_and_the_file_of_a_real_run_say_the_same(run, talk, tmp_path):
 
 
 WATCHED = """
-import sys
+import atexit, sys
 asked = []
 outward = ("socket.", "os.fork", "subprocess.", "os.posix_spawn", "os.system")
 sys.addaudithook(lambda event, args: asked.append(event) if event.startswith(outward) else None)
+atexit.register(lambda: print(*asked, file=sys.stderr))
 from aura.__main__ import main
-try:
-    main()
-finally:
-    print(*asked, file=sys.stderr)
+main()
 """
 
 

@@ -44,8 +44,9 @@ def test_the_face_encoder_gives_the_shipped_detectors_score() -> None:
         features = encoder(torch.from_numpy(faces)).numpy()
     logits = features @ head["tails.blend.head.weight"][0] + head["tails.blend.head.bias"]
     wanted = load_model("visual-lite", "cpu").run({"images": faces})["logits"][:, 0]
-    assert np.abs(wanted).max() > 0.1
-    np.testing.assert_allclose(logits, wanted, atol=2e-3)
+    assert np.abs(wanted).max() > 0.5
+    # The detector rounds what goes into its pointwise convolutions to 8 bits, the encoder does not.
+    np.testing.assert_allclose(logits, wanted, atol=0.05)
 
 
 def test_the_log_mel_is_that_of_the_detector() -> None:

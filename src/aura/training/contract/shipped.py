@@ -47,11 +47,19 @@ def _graph(name: str) -> Any:
 
 
 def _constants(graph: Any) -> dict[str, Arrays]:
-    """All initializers by name, as float32; the suffix of halved ones is taken off."""
-    return {
+    """All initializers by name, as float32; the suffix of halved ones is taken off.
+
+    Kernels that are kept in 8 bits stand under the name by which convolutions know them.
+    """
+    found = {
         one.name.removesuffix(HALF): numpy_helper.to_array(one).astype(np.float32)
         for one in graph.initializer
     }
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in found:
+            steps, scale = (found[name] for name in node.input[:2])
+            found[node.output[0]] = steps * scale.reshape(-1, *[1] * (steps.ndim - 1))
+    return found
 
 
 def _copy(target: Tensor, values: Arrays, what: str) -> None:
