@@ -79,7 +79,7 @@ $(SAMPLE): src/aura/sample.py $(VENV)/sample.stamp
 	@$(BIN)/python -c 'import sys; from aura.sample import render_sample as r; r(sys.argv[1])' $@
 
 test: $(VENV)/dev.stamp ## run all tests
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=$(TESTERS) --dist=loadfile $(PYTEST)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=$(TESTERS) --dist=loadfile --no-loadscope-reorder $(PYTEST)
 
 check: $(VENV)/dev.stamp ## linters, types, import rules, published schema
 	$(BIN)/ruff check

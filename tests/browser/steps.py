@@ -71,7 +71,9 @@ def stored(place: Deployment, report: dict[str, Any], name: str) -> str:
     try:
         for _ in range(ATTEMPTS):
             job_id = new_id()
-            wish = Submission(id=job_id, owner="local", options=Options(), filename=name, priority=9)
+            wish = Submission(
+                id=job_id, owner="local", options=Options(), filename=name, priority=9
+            )
             service.store.submit(wish)
             claimed = service.claims.claim("test", job_id)
             if claimed is not None:
